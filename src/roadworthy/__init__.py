@@ -1,0 +1,1 @@
+"""Roadworthy: one declared standard, from raw rows to monitored production."""

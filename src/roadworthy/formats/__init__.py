@@ -1,0 +1,1 @@
+"""What stands on disk: project file, bundle, report, records; audit before construct."""

@@ -1,0 +1,1 @@
+"""ONNX graphs as objects of work: join, optimise, quantise, time, trace."""

@@ -1,0 +1,1 @@
+"""Pure arithmetic that ends in a Measurement."""

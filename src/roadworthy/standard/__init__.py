@@ -1,0 +1,1 @@
+"""Typed requirements, the metric catalogue and the pure judge."""

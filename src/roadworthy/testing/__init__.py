@@ -1,0 +1,1 @@
+"""Public conformance checks and in-memory implementations of every protocol."""
