@@ -26,7 +26,18 @@ def canonical_json(data: Any) -> bytes:
     >>> canonical_json({"b": 1, "a": [1.5, None]})
     b'{"a":[1.5,null],"b":1}'
     """
-    return msgspec.json.encode(data, order="sorted")
+    return msgspec.json.encode(_plain(data), order="sorted")
+
+
+def _plain(data: Any) -> Any:
+    """Records as mappings of *all* their fields: leaving out defaults would make equal records differ."""
+    if isinstance(data, msgspec.Struct):
+        return {name: _plain(getattr(data, name)) for name in data.__struct_fields__}
+    if isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    return data
 
 
 def digest_bytes(content: bytes) -> Digest:

@@ -1,0 +1,128 @@
+"""``judge``: its laws as properties, its verdicts as examples."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadworthy.records.evidence import Evidence, Measurement
+from roadworthy.records.verdict import Outcome, Readiness, Waiver
+from roadworthy.standard import Requirement, Standard, Trigger, judge
+from roadworthy.standard.judge import judge_requirement
+
+RANK = {Outcome.ERROR: 0, Outcome.FAIL: 1, Outcome.INSUFFICIENT: 2, Outcome.PASS: 3}
+ratios = st.floats(0, 1)
+
+
+def standard_of(*requirements: Requirement) -> Standard:
+    return Standard(preset="none", requirements=requirements)
+
+
+def evidence_of(*measurements: Measurement) -> Evidence:
+    return Evidence(subject="sha256:s", holdout="sha256:h", measurements=measurements)
+
+
+def measured(lower: float, value: float, upper: float, metric: str = "accuracy", **more: object) -> Measurement:
+    return Measurement(metric=metric, value=value, lower=lower, upper=upper, n=100, **more)  # type: ignore[arg-type]
+
+
+ACCURACY = Requirement(metric="accuracy", at_least=0.8)
+
+
+@given(st.lists(ratios, min_size=3, max_size=3), ratios, st.floats(0, 0.5), st.sampled_from(list(Trigger)))
+def test_better_evidence_never_gets_a_worse_outcome(
+    points: list[float], bound: float, shift: float, trigger: Trigger
+) -> None:
+    lower, value, upper = sorted(points)
+    up = Requirement(metric="accuracy", at_least=bound, trigger=trigger)
+    before = judge_requirement(up, [measured(lower, value, upper)])
+    after = judge_requirement(up, [measured(lower + shift, value + shift, upper + shift)])
+    assert RANK[after.outcome] >= RANK[before.outcome]
+    down = Requirement(metric="log_loss", at_most=bound, trigger=trigger)
+    before = judge_requirement(down, [measured(lower, value, upper, "log_loss")])
+    after = judge_requirement(down, [measured(lower - shift, value - shift, upper - shift, "log_loss")])
+    assert RANK[after.outcome] >= RANK[before.outcome]
+
+
+@given(
+    st.sampled_from(
+        [
+            (),
+            (Measurement(metric="accuracy", error="it broke"),),
+            (Measurement(metric="accuracy", insufficient="too few rows"),),
+            (Measurement(metric="accuracy", value=0.99, n=10),),
+            (measured(0.9, float("nan"), 1.0),),
+            (measured(float("nan"), 0.95, 1.0),),
+            (measured(0.9, 0.95, 1.0, confidence=0.5),),
+            (measured(0.9, 0.95, 1.0, slice="device=a"),),
+            (measured(0.9, 0.95, 1.0), Measurement(metric="accuracy", error="it broke")),
+        ]
+    )
+)
+def test_absence_of_evidence_never_passes(measurements: tuple[Measurement, ...]) -> None:
+    verdict = judge(standard_of(ACCURACY), evidence_of(*measurements))
+    assert verdict.readiness is not Readiness.READY
+    assert verdict.exit_code != 0
+
+
+def test_a_standard_that_requires_nothing_proves_nothing() -> None:
+    assert judge(standard_of(), evidence_of(measured(0.9, 0.95, 1.0))).readiness is Readiness.NOT_PROVEN
+
+
+def test_the_interval_decides_not_the_point() -> None:
+    for lower, upper, outcome in (
+        (0.81, 0.9, Outcome.PASS),
+        (0.7, 0.9, Outcome.INSUFFICIENT),
+        (0.6, 0.79, Outcome.FAIL),
+    ):
+        assert judge_requirement(ACCURACY, [measured(lower, (lower + upper) / 2, upper)]).outcome is outcome
+
+
+def test_observed_trigger_lets_the_value_decide() -> None:
+    observed = Requirement(metric="accuracy", at_least=0.8, trigger=Trigger.OBSERVED)
+    assert judge_requirement(observed, [measured(0.5, 0.81, 0.9)]).outcome is Outcome.PASS
+    assert judge_requirement(observed, [measured(0.5, 0.79, 0.9)]).outcome is Outcome.FAIL
+
+
+def test_insufficient_says_how_many_rows_would_settle_it() -> None:
+    verdict = judge_requirement(ACCURACY, [measured(0.76, 0.82, 0.88)])
+    assert abs(verdict.rows_needed - 800) <= 1  # the half-width 0.06 must shrink threefold: nine times the rows
+    assert f"{verdict.rows_needed} more rows" in verdict.sentence
+
+
+def test_every_slice_must_meet_the_bound() -> None:
+    by_device = Requirement(metric="recall", at_least=0.7, slice="device")
+    good = measured(0.8, 0.85, 0.9, "recall", slice="device=phone")
+    bad = measured(0.4, 0.5, 0.6, "recall", slice="device=tablet")
+    verdict = judge_requirement(by_device, [good, bad])
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.measurement is not None
+    assert verdict.measurement.slice == "device=tablet"
+
+
+def test_a_waiver_counts_until_it_expires_and_never_hides_a_broken_check() -> None:
+    waiver = Waiver(requirement=ACCURACY.line(), person="Ada", reason="pilot", expires="2026-12-01")
+    failing = evidence_of(measured(0.5, 0.6, 0.7))
+    before = judge(standard_of(ACCURACY), failing, waivers=[waiver], today=date(2026, 12, 1))
+    after = judge(standard_of(ACCURACY), failing, waivers=[waiver], today=date(2026, 12, 2))
+    broken = judge(
+        standard_of(ACCURACY),
+        evidence_of(Measurement(metric="accuracy", error="boom")),
+        waivers=[waiver],
+        today=date(2026, 12, 1),
+    )
+    assert before.readiness is Readiness.READY
+    assert before.requirements[0].outcome is Outcome.WAIVED
+    assert after.readiness is Readiness.NOT_READY
+    assert broken.readiness is Readiness.NOT_READY
+
+
+def test_readiness_and_exit_codes() -> None:
+    two = standard_of(ACCURACY, Requirement(metric="recall", at_least=0.5))
+    good = measured(0.9, 0.95, 1.0)
+    open_recall = measured(0.4, 0.6, 0.8, "recall")
+    assert judge(two, evidence_of(good, measured(0.6, 0.7, 0.8, "recall"))).exit_code == 0
+    assert judge(two, evidence_of(good, open_recall)).exit_code == 3
+    assert judge(two, evidence_of(measured(0.1, 0.2, 0.3), open_recall)).exit_code == 1
