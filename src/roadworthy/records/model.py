@@ -32,11 +32,12 @@ class ProgressLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One trained candidate. Files, in a folder of its name inside the TrainedModel's folder:
+    """One trained candidate.
 
-    ``model.onnx`` (float32 matrix ``X`` → ``score``), ``encoder.json`` (the fitted feature encoding),
-    ``oof.parquet`` (``_row``, ``score…``: out-of-fold predictions on the training part) and
-    ``holdout.parquet`` (``_row``, ``score…``: the training framework's own predictions, for parity).
+    Files, in a folder of its name inside the TrainedModel's folder: ``model.onnx`` (float32 matrix ``X`` →
+    ``score``), ``encoder.json`` (the fitted feature encoding), ``oof.parquet`` (``_row``, ``score…``: out-of-fold
+    predictions on the training part) and ``holdout.parquet`` (``_row``, ``score…``: the training framework's own
+    predictions, for parity).
     ``score`` is one column for binary (probability of the positive class) and regression, and
     ``score_0 … score_k`` for multiclass.
     """

@@ -1,0 +1,103 @@
+"""The registry's tables and their migrations.
+
+Owns the schema number and the way from every older number to the newest. A new number adds a function to
+``MIGRATIONS``; the old ones are never edited, and a test walks from each released schema to the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, UniqueConstraint, select, text
+
+from roadworthy.errors import RegistryError
+
+__all__ = ["SCHEMA", "aliases", "audit", "keys", "looks", "metadata", "migrate", "schema_number", "versions"]
+
+SCHEMA = 1
+"""The newest schema number."""
+
+metadata = MetaData()
+
+state = Table("schema_state", metadata, Column("number", Integer, primary_key=True))
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("digest", String(71), nullable=False),
+    Column("readiness", String(20), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("record", Text, nullable=False),  # the whole Version as JSON
+    UniqueConstraint("name", "digest"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("alias", String(60), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("moved_at", String(40), nullable=False),
+)
+
+looks = Table(
+    "holdout_looks",
+    metadata,
+    Column("holdout", String(71), primary_key=True),
+    Column("subject", String(71), primary_key=True),
+    Column("at", String(40), nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("fingerprint", String(71), primary_key=True),
+    Column("public_pem", Text, nullable=False),
+    Column("added_at", String(40), nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", String(40), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(60), nullable=False),
+    Column("subject", String(300), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous", String(71), nullable=False),
+    Column("hash", String(71), nullable=False),
+)
+
+
+def _first(connection: Connection) -> None:
+    """Schema 1: everything above."""
+    metadata.create_all(connection)
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first}
+"""Number → what leads there from the number before."""
+
+
+def schema_number(connection: Connection) -> int:
+    """The number a database is at; 0 when it is empty."""
+    if not connection.dialect.has_table(connection, state.name):
+        return 0
+    return int(connection.execute(select(state.c.number)).scalar_one())
+
+
+def migrate(connection: Connection) -> None:
+    """Bring a database to SCHEMA inside the caller's transaction; RegistryError when it is newer than this code."""
+    number = schema_number(connection)
+    if number > SCHEMA:
+        raise RegistryError(
+            f"the registry is at schema {number}, this Roadworthy knows up to {SCHEMA}",
+            next_step="upgrade Roadworthy, or point it to another registry",
+        )
+    for step in range(number + 1, SCHEMA + 1):
+        MIGRATIONS[step](connection)
+    if number != SCHEMA:
+        connection.execute(text("DELETE FROM schema_state"))
+        connection.execute(state.insert().values(number=SCHEMA))
