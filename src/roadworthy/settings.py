@@ -22,23 +22,21 @@ class Settings:
     """Where state lies.
 
     ``ROADWORTHY_LAKE`` (default ``.roadworthy/lake``), ``ROADWORTHY_REGISTRY`` (a database URL, default SQLite at
-    ``.roadworthy/registry.db``), ``ROADWORTHY_KEYS`` (default ``.roadworthy/keys``).
+    ``.roadworthy/registry.db``). Keys always stand in the project's ``.roadworthy/keys``.
     """
 
     lake: Path
     registry: str
-    keys: Path
 
 
 def read_settings(folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of the project in ``folder``; UsageError names a variable that means nothing."""
     given = {k: v for k, v in (environment or os.environ).items() if k.startswith(_PREFIX)}
-    known = {f"{_PREFIX}{name}" for name in ("LAKE", "REGISTRY", "KEYS")}
+    known = {f"{_PREFIX}{name}" for name in ("LAKE", "REGISTRY")}
     if unknown := sorted(set(given) - known):
         raise UsageError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     home = folder.resolve() / ".roadworthy"
     return Settings(
         lake=Path(given.get("ROADWORTHY_LAKE", home / "lake")),
         registry=given.get("ROADWORTHY_REGISTRY", f"sqlite:///{home / 'registry.db'}"),
-        keys=Path(given.get("ROADWORTHY_KEYS", home / "keys")),
     )

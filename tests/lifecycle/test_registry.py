@@ -33,8 +33,7 @@ def version(digest: str, readiness: Readiness = Readiness.READY) -> Version:
         digest=digest,
         verdict=Verdict(subject=digest, standard="s", readiness=readiness, requirements=(), sentence="Because."),
         evidence=Evidence(subject=digest, holdout="h", measurements=()),
-        bundle="bundle",
-        report="report.html",
+        report="r",
         created_at="",
         lineage={},
     )

@@ -102,7 +102,7 @@ class Registry:
                 raise PromotionRefused(
                     f"{version.title} cannot become {alias}: it is {version.verdict.readiness}. "
                     f"{version.verdict.sentence}",
-                    next_step=f"open the report {version.report}",
+                    next_step="roadworthy status   # says where the report lies, with all evidence",
                 )
             table = schema.aliases
             before = self._alias(connection, name, alias)

@@ -31,8 +31,8 @@ class StageRow(msgspec.Struct, frozen=True, kw_only=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A registered version: what was packaged, how it was judged, where it lies.
 
-    ``created_at`` is ISO 8601 in UTC; ``bundle`` and ``report`` are paths as the lake names them; ``lineage``
-    maps each stage to its digest.
+    ``digest`` is the package's and names its folder in the lake, ``report`` the report's; ``created_at`` is
+    ISO 8601 in UTC; ``lineage`` maps each stage to its digest.
     """
 
     name: str
@@ -40,8 +40,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest
     verdict: Verdict
     evidence: Evidence
-    bundle: str
-    report: str
+    report: Digest
     created_at: str
     lineage: dict[str, Digest]
     stages: tuple[StageRow, ...] = ()

@@ -1,0 +1,213 @@
+"""The project's keys: one pair that signs bundles, one secret that hashes personal columns.
+
+In: a project folder. Out: ``Keys`` (signs) and its ``Hasher`` (hides). The files stand in
+``<project>/.roadworthy/keys/`` (folder 0700, secrets 0600, kept out of version control) and are never
+overwritten. Laws: ``verify(keys.public_pem, m, keys.sign(m))`` for every message; a hash depends on the key
+and the trimmed text alone; a missing or blank value stays missing. Ed25519 is RFC 8032, BLAKE2b RFC 7693.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+import polars as pl
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from roadworthy.errors import BundleError, Problem, RoadworthyError, StorageError, UsageError
+from roadworthy.records.digests import Digest, digest_bytes
+
+__all__ = ["Hasher", "Keys", "create_keys", "keys_folder", "load_keys", "verify"]
+
+_SIGNING = "signing.pem"
+_HASHING = "hashing.key"
+_HASH_BYTES = 16  # 32 hexadecimal characters: a billion values collide with probability 1.5e-21
+_HASHING_KEY_BYTES = 32
+_REMEMBERED = 1 << 20  # hashes kept at hand; about 250 MB of memory at the most
+
+
+class _Remembered(dict[str | None, str | None]):
+    """Text to hash, computed on first sight; the C-speed lookup is why this is a dict."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self._key = key
+
+    def __missing__(self, text: str | None) -> str | None:
+        trimmed = None if text is None else text.strip()
+        if not trimmed:
+            return None
+        found = hashlib.blake2b(trimmed.encode(), key=self._key, digest_size=_HASH_BYTES).hexdigest()
+        self[text] = found
+        return found
+
+
+class Hasher:
+    """Turns personal values into keyed hashes: 32 hexadecimal characters each.
+
+    The same text gives the same hash within a project, and nothing without the key. Surrounding spaces do not
+    count (cleaning trims them everywhere else, and cannot once a value is hashed), so blank is missing.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != _HASHING_KEY_BYTES:
+            raise UsageError(f"a hashing key has {_HASHING_KEY_BYTES} bytes, this one {len(key)}")
+        self._key = key
+        self._remembered = _Remembered(key)
+
+    @property
+    def fingerprint(self) -> Digest:
+        """Names the key without telling it: another key, another fingerprint."""
+        return digest_bytes(hashlib.blake2b(b"roadworthy hashing key", key=self._key).digest())
+
+    def hash_one(self, text: str | None) -> str | None:
+        """The hash of one value; None for a missing or blank one."""
+        return _Remembered(self._key)[text]
+
+    def hash(self, series: pl.Series) -> pl.Series:
+        """The hashes of a column of any type, through its text form; String, same name and length.
+
+        Law: ``hash(s)[i] == hash_one(s.cast(String)[i])``.
+        """
+        texts = series.cast(pl.String)
+        distinct = texts.unique()
+        if len(self._remembered) + len(distinct) > _REMEMBERED:
+            self._remembered = _Remembered(self._key)
+        look_up = self._remembered.__getitem__
+        if 2 * len(distinct) > len(texts):
+            return pl.Series(series.name, list(map(look_up, texts.to_list())), dtype=pl.String)
+        hashes = pl.Series("hash", list(map(look_up, distinct.to_list())), dtype=pl.String)
+        table = pl.DataFrame({"text": distinct, "hash": hashes})
+        joined = texts.to_frame("text").join(table, on="text", how="left", maintain_order="left")
+        return joined.get_column("hash").alias(series.name)
+
+
+class Keys:
+    """A project's signing key, and the hasher of its personal columns."""
+
+    def __init__(self, signing: Ed25519PrivateKey, hashing: bytes) -> None:
+        self._signing = signing
+        self.hasher = Hasher(hashing)
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 signature, 64 bytes."""
+        return self._signing.sign(message)
+
+    @property
+    def public_pem(self) -> bytes:
+        """The public half as PEM (SubjectPublicKeyInfo)."""
+        return self._signing.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    @property
+    def fingerprint(self) -> Digest:
+        """Digest of the raw public key."""
+        return digest_bytes(self._signing.public_key().public_bytes_raw())
+
+
+def keys_folder(project: Path) -> Path:
+    """Where the keys of the project in folder ``project`` stand."""
+    return project / ".roadworthy" / "keys"
+
+
+def create_keys(project: Path) -> Keys:
+    """Make what is missing of a project's keys and load them; what exists is never overwritten.
+
+    Raises StorageError when the folder cannot be written.
+    """
+    folder = keys_folder(project)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        _write_new(folder / _SIGNING, pem)
+        _write_new(folder / _HASHING, secrets.token_bytes(_HASHING_KEY_BYTES).hex().encode() + b"\n")
+    except OSError as error:
+        raise StorageError(
+            f"the project's keys cannot be written: {error.strerror}",
+            problems=(Problem(str(error.strerror), where=str(folder), expected="a folder that can be written"),),
+            next_step=f"make {folder} writable and run the command again",
+        ) from error
+    return load_keys(project)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Publish a secret whole under a new name; keep the one that is there."""
+    if path.exists():
+        return
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not path.exists():
+            os.link(fresh, path)
+    except FileExistsError:
+        return  # another process made it between the two lines above; its key stands
+    finally:
+        fresh.unlink()
+
+
+def load_keys(project: Path) -> Keys:
+    """The project's keys. Raises UsageError when one is missing, damaged, or readable by others."""
+    folder = keys_folder(project)
+    paths = (folder / _SIGNING, folder / _HASHING)
+    problems = [problem for path in paths for problem in _faults(path)]
+    if problems:
+        raise UsageError(
+            "the project's keys cannot be used",
+            problems=problems,
+            next_step=f"restore {folder} from a backup; a project that never had keys gets them from `roadworthy init`",
+        )
+    try:
+        signing = serialization.load_pem_private_key(paths[0].read_bytes(), password=None)
+        hashing = bytes.fromhex(paths[1].read_text("ascii").strip())
+    except (ValueError, OSError) as error:
+        raise _damaged(folder) from error
+    if not isinstance(signing, Ed25519PrivateKey) or len(hashing) != _HASHING_KEY_BYTES:
+        raise _damaged(folder)
+    return Keys(signing, hashing)
+
+
+def _faults(path: Path) -> list[Problem]:
+    if not path.is_file():
+        return [Problem("no such file", where=str(path), expected="a key")]
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        return [Problem(f"others may read it (mode {mode:04o})", where=str(path), expected=f"chmod 600 {path}")]
+    return []
+
+
+def _damaged(folder: Path) -> RoadworthyError:
+    return UsageError(
+        f"the project's keys in {folder} are damaged",
+        problems=(Problem("a file that is no key", where=str(folder), expected="an Ed25519 PEM and 64 hex digits"),),
+        next_step=f"restore {folder} from a backup",
+    )
+
+
+def verify(public_pem: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether ``signature`` is the key's own on ``message``. Raises BundleError when the key is not Ed25519."""
+    try:
+        public = serialization.load_pem_public_key(public_pem)
+    except ValueError as error:
+        raise BundleError("the public key is not a PEM key") from error
+    if not isinstance(public, Ed25519PublicKey):
+        raise BundleError("the public key is of another kind", problems=(Problem("not Ed25519", expected="Ed25519"),))
+    try:
+        public.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,314 @@
+"""``predict``, ``trace``, ``score``: what a registered version says of rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from roadworthy import assembly
+from roadworthy.adapters.sources import frame_source, open_source
+from roadworthy.adapters.whole_files import whole_file
+from roadworthy.errors import DataError, Problem, UsageError
+from roadworthy.graphs.runner import GraphModel
+from roadworthy.graphs.trace import Trace, with_decision
+from roadworthy.graphs.trace import trace as trace_graph
+from roadworthy.protocols import Reporter
+from roadworthy.records.project import Task
+from roadworthy.serving.predictor import Answers, BundlePredictor
+from roadworthy.testing import SilentReporter
+
+__all__ = ["Prediction", "ScoreResult", "predict", "score", "trace"]
+
+_BATCH = 131_072
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one row.
+
+    ``score`` is the probability of ``positive`` (binary) or the estimate (regression); ``scores`` is by class
+    (classification). ``decision`` is a label, empty for regression. ``notes`` say what was not given.
+    """
+
+    version: str
+    score: float | None
+    scores: dict[str, float]
+    decision: str
+    threshold: float | None
+    notes: tuple[str, ...] = ()
+
+
+class ScoreResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a file: rows in, rows with an answer, and why the others have none, by reason."""
+
+    version: str
+    source: str
+    out: str
+    rows: int
+    answered: int
+    problems: dict[str, int]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    row: Mapping[str, Any],
+    project: Path | str = assembly.PROJECT_FILE,
+    *,
+    version: str = "latest",
+    history: Any = None,
+) -> Prediction:
+    """The answer of a registered version to one row of named fields.
+
+    ``version`` is a number, ``champion`` or ``latest``; ``history`` (path or frame) holds past rows for features
+    that look at an entity's past. Raises DataError listing every field that does not meet the contract.
+    """
+    opened = assembly.open_project(project)
+    with assembly.opened_bundle(opened, version) as (registered, bundle):
+        model = assembly.predictor(opened, bundle)
+        raw = _one_row(row, model)
+        table, problems = _prepared(model, raw, history, opened.folder)
+        _refuse(problems[0])
+        answers = model.answer_clean(table, problems)
+        contract = model.contract
+        return Prediction(
+            version=registered.title,
+            score=None if contract.task is Task.MULTICLASS else float(answers.scores[0]),
+            scores=_by_class(answers, model),
+            decision=answers.decisions[0] if answers.decisions else "",
+            threshold=contract.threshold,
+            notes=_past_notes(model, raw, history),
+        )
+
+
+def trace(
+    row: Mapping[str, Any],
+    project: Path | str = assembly.PROJECT_FILE,
+    *,
+    version: str = "latest",
+    history: Any = None,
+    model: Path | str | None = None,
+) -> Trace:
+    """One prediction layer by layer, from the ONNX graph itself.
+
+    With ``model`` (a path) any ONNX file is traced, its inputs taken from the row by name, or in order where it
+    has one tensor input.
+    """
+    if model is not None:
+        graph = GraphModel(Path(model), columns=tuple(row))
+        return trace_graph(graph.content, graph.feed(pl.DataFrame([dict(row)])))
+    opened = assembly.open_project(project)
+    with assembly.opened_bundle(opened, version) as (_, bundle):
+        predictor = assembly.predictor(opened, bundle)
+        table, problems = _prepared(predictor, _one_row(row, predictor), history, opened.folder)
+        _refuse(problems[0])
+        traced = trace_graph(predictor.graph.content, predictor.graph.feed(table))
+        scores = np.atleast_1d(predictor.graph.score(table)[0])
+        return with_decision(traced, scores.tolist(), predictor.contract.threshold, predictor.contract.classes)
+
+
+def score(
+    data: Any,
+    out: Path | str,
+    project: Path | str = assembly.PROJECT_FILE,
+    *,
+    version: str = "latest",
+    history: Any = None,
+    threads: int = 1,
+    reporter: Reporter | None = None,
+) -> ScoreResult:
+    """Answer every row of a source into a Parquet or CSV file, in its order; memory does not grow with the rows.
+
+    Features that look at an entity's past see the file's own earlier rows and those of ``history``; then the
+    columns that they read are held in memory. Rows that do not meet the contract keep their place, without a
+    score, with their problems. The file appears whole or not at all.
+    """
+    target = Path(out)
+    if target.suffix not in _WRITERS:
+        raise UsageError(f"cannot write {target}: known endings are {', '.join(_WRITERS)}")
+    opened = assembly.open_project(project)
+    progress = reporter or SilentReporter()
+    started = time.perf_counter()
+    with assembly.opened_bundle(opened, version) as (registered, bundle):
+        model = assembly.predictor(opened, bundle, threads=threads)
+        source = open_source(data, Path.cwd()) if isinstance(data, str | dict) else frame_source(data)
+        rows = source.scan()
+        counts = _Counts()
+        progress.begin("score", None)
+        parts = _scored_parts(model, rows, _history(history, model), counts, progress)
+        _write_whole(parts, target)
+        progress.end("score", f"{counts.rows:,} rows")
+    return ScoreResult(
+        version=registered.title,
+        source=source.describe(),
+        out=str(target),
+        rows=counts.rows,
+        answered=counts.answered,
+        problems=dict(sorted(counts.problems.items(), key=lambda item: -item[1])),
+        seconds=time.perf_counter() - started,
+        notes=_file_notes(model, rows, history),
+    )
+
+
+def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
+    """A frame of one row; UsageError for a field that is no column and no feature."""
+    known = {*model.contract.contract.columns, *model.aggregates}
+    unknown = [name for name in row if name not in known]
+    if unknown:
+        raise DataError(
+            f"the row has fields that {model.contract.name} does not know",
+            problems=[Problem(f"unknown field {name!r}") for name in unknown],
+            next_step=f"known fields: {', '.join(sorted(known))}",
+        )
+    missing = [name for name in model.contract.inputs if name not in row and name not in model.aggregates]
+    if missing:
+        raise DataError(
+            "the row lacks fields that the model takes",
+            problems=[
+                Problem("missing field", where=name, expected="a value, or null where it is unknown")
+                for name in missing
+            ],
+        )
+    return pl.DataFrame([dict(row)], infer_schema_length=None)
+
+
+def _prepared(
+    model: BundlePredictor, raw: pl.DataFrame, history: Any, folder: Path
+) -> tuple[pl.DataFrame, list[list[str]]]:
+    clean, problems = model.prepare(raw)
+    if model.aggregates:
+        clean = model.with_features(clean, raw=raw, history=_history(history, model, folder))
+    return clean, problems
+
+
+def _history(history: Any, model: BundlePredictor, folder: Path | None = None) -> pl.DataFrame | None:
+    """Past rows, cleaned; those that do not meet the contract are left out, as they are in training."""
+    if history is None or not model.aggregates:
+        return None
+    source = open_source(history, folder or Path.cwd()) if isinstance(history, str | dict) else frame_source(history)
+    clean, problems = model.prepare(source.scan().collect())
+    return clean.filter(pl.Series([not found for found in problems], dtype=pl.Boolean))
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise DataError("the row does not meet the contract", problems=[Problem(found) for found in problems])
+
+
+def _by_class(answers: Answers, model: BundlePredictor) -> dict[str, float]:
+    contract = model.contract
+    if contract.task is Task.REGRESSION:
+        return {}
+    if contract.task is Task.BINARY:
+        positive = float(answers.scores[0])
+        return dict(zip(contract.classes, (1.0 - positive, positive), strict=True))
+    return dict(zip(contract.classes, map(float, answers.scores[0]), strict=True))
+
+
+def _past_notes(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tuple[str, ...]:
+    lacking = [name for name in model.aggregates if name not in raw.columns]
+    if not lacking or history is not None:
+        return ()
+    return (f"no past was given, so {', '.join(lacking)} is taken as that of a first row (--history gives one)",)
+
+
+def _file_notes(model: BundlePredictor, rows: pl.LazyFrame, history: Any) -> tuple[str, ...]:
+    if not model.aggregates or history is not None:
+        return ()
+    given = set(rows.collect_schema().names()) & set(model.aggregates)
+    if given:
+        return ()
+    return (f"{', '.join(model.aggregates)} looks at the file's own earlier rows only (--history gives more)",)
+
+
+class _Counts:
+    """What was seen so far."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.answered = 0
+        self.problems: dict[str, int] = {}
+
+    def add(self, answers: Answers) -> None:
+        """Count one batch."""
+        self.rows += len(answers.problems)
+        for found in answers.problems:
+            if not found:
+                self.answered += 1
+            for problem in found:
+                self.problems[problem] = self.problems.get(problem, 0) + 1
+
+
+def _scored_parts(
+    model: BundlePredictor, rows: pl.LazyFrame, history: pl.DataFrame | None, counts: _Counts, reporter: Reporter
+) -> Iterator[pl.DataFrame]:
+    for raw, table, problems in _tables(model, rows, history):
+        answers = model.answer_clean(table, problems)
+        begun = counts.rows
+        counts.add(answers)
+        reporter.advance("score", raw)
+        yield _answer_frame(model, answers, begun)
+
+
+def _tables(
+    model: BundlePredictor, rows: pl.LazyFrame, history: pl.DataFrame | None
+) -> Iterator[tuple[int, pl.DataFrame, list[list[str]]]]:
+    """Batches of (rows, clean table with aggregates, problems)."""
+    if not model.aggregates:
+        for raw in rows.collect_batches(chunk_size=_BATCH):
+            clean, problems = model.prepare(raw)
+            yield raw.height, clean, problems
+        return
+    whole = rows.collect()
+    clean, problems = model.prepare(whole)
+    table = model.with_features(clean, raw=whole, history=history)
+    for begin in range(0, table.height, _BATCH):
+        part = table.slice(begin, _BATCH)
+        yield part.height, part, problems[begin : begin + _BATCH]
+
+
+def _answer_frame(model: BundlePredictor, answers: Answers, begun: int) -> pl.DataFrame:
+    count = len(answers.problems)
+    columns: dict[str, Any] = {"row": np.arange(begun, begun + count)}
+    contract = model.contract
+    if contract.task is Task.MULTICLASS:
+        for place, label in enumerate(contract.classes):
+            columns[f"score_{label}"] = answers.scores[:, place]
+    else:
+        columns["score"] = answers.scores
+    if answers.decisions:
+        columns["decision"] = pl.Series(answers.decisions, dtype=pl.String).replace("", None)
+    columns["problems"] = pl.Series(["; ".join(found) or None for found in answers.problems], dtype=pl.String)
+    return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _write_whole(parts: Iterator[pl.DataFrame], target: Path) -> None:
+    """One file from all parts, whole or not at all."""
+    with whole_file(target) as fresh:
+        _WRITERS[target.suffix](parts, fresh)
+
+
+def _write_parquet(parts: Iterator[pl.DataFrame], path: Path) -> None:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - only this writer needs it
+
+    writer: Any = None
+    for part in parts:
+        table = part.to_arrow()
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def _write_csv(parts: Iterator[pl.DataFrame], path: Path) -> None:
+    with path.open("wb") as stream:
+        for place, part in enumerate(parts):
+            part.write_csv(stream, include_header=place == 0)
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}

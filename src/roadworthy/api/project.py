@@ -1,0 +1,201 @@
+"""``init``, ``run``, ``promote``, ``status``: the calls that write a project and take it through its stages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadworthy import assembly
+from roadworthy.adapters.keys import create_keys
+from roadworthy.adapters.lake import Lake
+from roadworthy.adapters.sources import frame_source, open_source
+from roadworthy.adapters.whole_files import whole_file
+from roadworthy.errors import UsageError
+from roadworthy.formats.project import write_project
+from roadworthy.formats.report import ReportView, render_report
+from roadworthy.lifecycle.registry import CHAMPION
+from roadworthy.pipeline import RunResult, run_pipeline
+from roadworthy.protocols import Reporter
+from roadworthy.records.digests import Digest
+from roadworthy.records.project import DataSpec, ProjectSpec, Task
+from roadworthy.records.version import Version
+from roadworthy.testing import SilentReporter
+from roadworthy.transforms.inference import Inference, infer
+from roadworthy.views import StatusView, VersionLine, report_view, with_charts
+
+__all__ = ["InitResult", "RunOutcome", "init", "promote", "run", "status"]
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class InitResult:
+    """What ``init`` wrote, and everything it noticed on the way."""
+
+    file: Path
+    spec: ProjectSpec
+    inference: Inference
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """A run's version and records, what people are shown of it, and where its report and bundle lie."""
+
+    version: Version
+    result: RunResult
+    view: ReportView
+    report: Path
+    bundle: Path
+
+
+def init(
+    data: str | Any,
+    *,
+    target: str,
+    folder: Path | str = ".",
+    name: str = "",
+    task: Task | str | None = None,
+    force: bool = False,
+) -> InitResult:
+    """Write a first ``roadworthy.toml`` for some data, and make the project's keys.
+
+    ``data`` is a path, glob, directory or URL, relative to the working directory. Raises UsageError when there is
+    a project file already and ``force`` is not set, and whatever reading the data raises.
+    """
+    home = Path(folder)
+    file = home / assembly.PROJECT_FILE
+    if file.exists() and not force:
+        raise UsageError(
+            f"{file} exists already", next_step="edit it, or let `roadworthy init … --force` write it anew"
+        )
+    source = open_source(data, Path.cwd())
+    chosen = None if task is None else _task(task)
+    inference = infer(source.scan(), target=target, task=chosen, source_name=source.describe())
+    spec = _first_spec(inference, _relative(data, home), name or _name_from(data))
+    text = write_project(spec, _remarks(inference))
+    with whole_file(file) as fresh:
+        fresh.write_text(text, encoding="utf-8")
+    create_keys(home)
+    return InitResult(file, spec, inference)
+
+
+def _task(task: Task | str) -> Task:
+    try:
+        return Task(task)
+    except ValueError:
+        raise UsageError(f"unknown task {task!r}; known are {', '.join(Task)}") from None
+
+
+def _name_from(data: Any) -> str:
+    stem = Path(str(data)).name.split(".")[0] if isinstance(data, str) else ""
+    kept = "".join(letter if letter.isalnum() else "-" for letter in stem).strip("-").lower()
+    return kept or "model"
+
+
+def _relative(data: Any, home: Path) -> str | dict[str, Any]:
+    """The source as the project file names it: relative to the file where it is a local path."""
+    if isinstance(data, dict):
+        return data
+    text = str(data)
+    if "://" in text:
+        return text
+    return os.path.relpath(Path(text).absolute(), home.absolute())
+
+
+def _first_spec(found: Inference, source: str | dict[str, Any], name: str) -> ProjectSpec:
+    features = {}
+    if found.time:
+        quoted = '"' + found.time.replace('"', '""') + '"'
+        features = {f"{found.time}_hour": f"hour({quoted})", f"{found.time}_weekday": f"weekday({quoted})"}
+    return ProjectSpec(
+        name=name,
+        task=found.task,
+        target=found.target,
+        positive=found.positive,
+        data=DataSpec(
+            source=source,
+            time=found.time,
+            entity=found.entity,
+            personal=found.personal,
+            protected=found.protected,
+            exclude=found.exclude,
+        ),
+        contract=found.contract,
+        features={key: value for key, value in features.items() if key not in found.contract.columns},
+        standard={"extends": "service"},
+    )
+
+
+_TABLE_OF_KIND = {"task": "project.task", "time": "data.time", "entity": "data.entity", "leak": "data.exclude"}
+
+
+def _remarks(found: Inference) -> dict[str, str]:
+    """Each note above the key that it explains."""
+    remarks: dict[str, list[str]] = {}
+    for note in found.notes:
+        key = _TABLE_OF_KIND.get(note.kind, f"contract.columns.{note.column}" if note.column else "")
+        subject = f"{note.column}: " if note.column and key in {"data.exclude", "data.time", "data.entity"} else ""
+        remarks.setdefault(key, []).append(f"{subject}{note.sentence}")
+    return {key: "\n".join(sentences) for key, sentences in remarks.items()}
+
+
+def run(
+    project: Path | str = assembly.PROJECT_FILE, *, data: Any = None, reporter: Reporter | None = None
+) -> RunOutcome:
+    """The seven stages, the verdict, ``report.html``, and the registration.
+
+    ``data`` (a Polars or pandas frame, or an Arrow table) takes the place of the declared source.
+    """
+    opened = assembly.open_project(project)
+    source = None if data is None else frame_source(data)
+    with assembly.world(opened, reporter or SilentReporter(), source=source) as world:
+        result = run_pipeline(opened.spec, opened.standard, world)
+    version = result.version
+    lake = Lake(opened.settings.lake)
+    view = report_view(opened.spec, opened.standard, version, result.records)
+    if not lake.has("report", version.report):
+        with lake.writing("report", version.report) as folder:
+            page = render_report(with_charts(view, opened.standard, result.records))
+            (folder / REPORT).write_text(page, encoding="utf-8")
+    report = opened.folder / REPORT
+    with whole_file(report) as fresh:
+        shutil.copyfile(lake.path("report", version.report) / REPORT, fresh)
+    return RunOutcome(version, result, view, report, lake.path("package", version.digest) / "bundle")
+
+
+def promote(version: int, project: Path | str = assembly.PROJECT_FILE) -> Version:
+    """Move the alias ``champion``. Raises PromotionRefused when the verdict does not allow it."""
+    opened = assembly.open_project(project)
+    with assembly.opened_registry(opened) as registry:
+        return registry.promote(opened.spec.name, version)
+
+
+def status(project: Path | str = assembly.PROJECT_FILE) -> StatusView:
+    """The project's versions, its champion, and whether the audit chain holds."""
+    opened = assembly.open_project(project)
+    lake = Lake(opened.settings.lake)
+
+    def place(stage: str, digest: Digest, name: str) -> str:
+        return str(lake.path(stage, digest) / name) if lake.has(stage, digest) else ""
+
+    with assembly.opened_registry(opened) as registry:
+        links = registry.verify_chain()
+        champion = registry.alias(opened.spec.name, CHAMPION)
+        lines = tuple(
+            VersionLine(
+                number=version.number,
+                readiness=version.verdict.readiness,
+                created_at=version.created_at,
+                sentence=version.verdict.sentence,
+                report=place("report", version.report, REPORT),
+                bundle=place("package", version.digest, "bundle"),
+                champion=champion is not None and champion.number == version.number,
+            )
+            for version in registry.versions(opened.spec.name)
+        )
+    return StatusView(
+        project=opened.spec.name, champion=champion.number if champion else None, versions=lines, audit_links=links
+    )

@@ -1,0 +1,149 @@
+"""Assembly: the only place where a name becomes an object.
+
+In: a project file. Out: a ``Project`` (what is declared) and a ``World`` (what it runs in): sources, lake,
+registry, keys and trainers behind their protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from roadworthy.adapters.keys import Keys, create_keys, load_keys
+from roadworthy.adapters.lake import Lake
+from roadworthy.adapters.sources import open_source
+from roadworthy.adapters.trainers import trainer_named
+from roadworthy.errors import RegistryError, UnknownName, UsageError
+from roadworthy.formats.bundle import OpenBundle, read_bundle
+from roadworthy.formats.project import read_project
+from roadworthy.lifecycle.registry import CHAMPION, Registry
+from roadworthy.pipeline import World
+from roadworthy.protocols import Reporter, Source
+from roadworthy.records.project import ProjectSpec
+from roadworthy.records.version import Version
+from roadworthy.serving.predictor import BundlePredictor
+from roadworthy.settings import Settings, read_settings
+from roadworthy.standard import Standard, parse_standard
+from roadworthy.transforms.cleaning import contract_for_hashed
+
+__all__ = ["PROJECT_FILE", "Project", "SystemClock", "open_project", "opened_registry", "predictor", "world"]
+
+PROJECT_FILE = "roadworthy.toml"
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as declared, its standard resolved, its personal columns read as the hashes they become."""
+
+    file: Path
+    spec: ProjectSpec
+    standard: Standard
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        """Where the project file stands."""
+        return self.file.parent
+
+
+def open_project(path: Path | str = PROJECT_FILE) -> Project:
+    """Read a project file, or the one in a folder; every problem in it comes at once."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / PROJECT_FILE
+    if not file.exists():
+        raise UsageError(
+            f"there is no project file {file}",
+            next_step="roadworthy init DATA --target COLUMN   # writes one",
+        )
+    read = read_project(file)
+    spec = read.spec
+    standard = parse_standard(
+        spec.standard,
+        spec.task,
+        columns=(*spec.contract.columns, *spec.features),
+        lines=read.lines,
+        file=file.name,
+    )
+    hashed = msgspec.structs.replace(spec, contract=contract_for_hashed(spec.contract, spec.data.personal))
+    return Project(file, hashed, standard, read_settings(file.parent))
+
+
+def project_keys(project: Project) -> Keys:
+    """The project's keys; made when the project has none yet and nothing was ever stored with older ones."""
+    if project.settings.lake.exists():
+        return load_keys(project.folder)
+    return create_keys(project.folder)
+
+
+@contextmanager
+def opened_registry(project: Project) -> Iterator[Registry]:
+    """The project's registry, closed at the end."""
+    registry = Registry(project.settings.registry, SystemClock())
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+@contextmanager
+def world(project: Project, reporter: Reporter, *, source: Source | None = None) -> Iterator[World]:
+    """Everything a run needs. ``source`` replaces the declared one (frames from Python)."""
+    keys = project_keys(project)
+    spec = project.spec
+    trainers = {name: trainer_named(name, project.folder) for name in spec.training.candidates}
+    with opened_registry(project) as registry:
+        yield World(
+            source=source or open_source(spec.data.source, project.folder),
+            store=Lake(project.settings.lake),
+            registry=registry,
+            trainers=trainers,
+            keys=keys,
+            reporter=reporter,
+        )
+
+
+def chosen_version(registry: Registry, name: str, wanted: str) -> Version:
+    """The version that a word means: a number, ``champion``, or ``latest``."""
+    if wanted == "latest":
+        versions = registry.versions(name)
+        if not versions:
+            raise RegistryError(f"{name} has no version yet", next_step="roadworthy run")
+        return versions[0]
+    if wanted == CHAMPION:
+        champion = registry.alias(name)
+        if champion is None:
+            raise RegistryError(
+                f"{name} has no champion yet", next_step="roadworthy promote VERSION, or ask with --version latest"
+            )
+        return champion
+    if wanted.isdecimal():
+        return registry.version(name, int(wanted))
+    raise UnknownName("version", wanted, ["latest", CHAMPION, "a number"], next_step="roadworthy status")
+
+
+@contextmanager
+def opened_bundle(project: Project, wanted: str) -> Iterator[tuple[Version, OpenBundle]]:
+    """A registered version and its verified bundle."""
+    with opened_registry(project) as registry:
+        version = chosen_version(registry, project.spec.name, wanted)
+        folder = Lake(project.settings.lake).path("package", version.digest) / "bundle"
+        yield version, read_bundle(folder, registry.trusted_keys())
+
+
+def predictor(project: Project, bundle: OpenBundle, *, threads: int = 1) -> BundlePredictor:
+    """The bundle, ready to answer, with the project's own hashing of personal columns."""
+    return BundlePredictor(bundle, hash_personal=load_keys(project.folder).hasher.hash, threads=threads)

@@ -1,0 +1,166 @@
+"""The model card: what is known about a model, in words, from its own evidence.
+
+In: records. Out: Markdown. Law: every statement follows from a record; what is not known is not filled in.
+After Mitchell et al. (2019), "Model Cards for Model Reporting".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from roadworthy.records.data import Split
+from roadworthy.records.evidence import Evidence, Measurement
+from roadworthy.records.model import Choice, TrainedModel
+from roadworthy.records.project import ProjectSpec, Task
+from roadworthy.standard import CATALOGUE, format_quantity
+
+__all__ = ["model_card"]
+
+
+def model_card(
+    spec: ProjectSpec,
+    trained: TrainedModel,
+    choice: Choice,
+    split: Split,
+    evidence: Evidence,
+    *,
+    variant: str,
+    notes: Sequence[str] = (),
+) -> str:
+    """The card as Markdown, the same bytes for the same records."""
+    sections = [
+        f"# {_text(spec.name)}",
+        _what(spec, trained, choice, variant),
+        _data(spec, trained, split, evidence),
+        _columns(spec, trained),
+        _decision(spec, choice),
+        _metrics(evidence),
+        _slices(evidence),
+        _limits(spec, evidence),
+        "## How it was packaged\n\n" + "\n".join(f"- {_text(note)}" for note in notes) if notes else "",
+        _VERIFY,
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+_VERIFY = """## How to verify this bundle
+
+`manifest.json` names every file with its SHA-256; `manifest.sig` is the Ed25519 signature over its bytes. With the
+project's public key in `public.pem`:
+
+    openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in manifest.json -sigfile manifest.sig
+
+Roadworthy checks the signature and every file each time it loads the bundle, and refuses a key that it was not told to
+trust."""
+
+
+def _what(spec: ProjectSpec, trained: TrainedModel, choice: Choice, variant: str) -> str:
+    kind = {
+        Task.BINARY: "the probability of",
+        Task.MULTICLASS: "the probability of each class of",
+        Task.REGRESSION: "the value of",
+    }[spec.task]
+    event = f" = {_code(trained.classes[1])}" if spec.task is Task.BINARY else ""
+    lines = [
+        f"Predicts {kind} {_code(spec.target)}{event} with the candidate {_code(choice.candidate)} ({_text(variant)}).",
+        "",
+        _text(choice.explanation),
+    ]
+    if spec.task is Task.MULTICLASS:
+        lines[2:2] = [f"Classes: {', '.join(map(_code, trained.classes))}.", ""]
+    return "\n".join(lines)
+
+
+def _data(spec: ProjectSpec, trained: TrainedModel, split: Split, evidence: Evidence) -> str:
+    lines = [
+        "## Data",
+        "",
+        f"- trained on {split.train_rows:,} rows, judged on {split.holdout_rows:,} held-out rows",
+        f"- split: {_text(split.explanation)}",
+        f"- the holdout `{evidence.holdout[:19]}…` was looked at {_times(evidence.looks)}",
+    ]
+    if split.unlabelled:
+        lines.append(f"- {split.unlabelled:,} rows had no target and were set aside")
+    if split.unseen_entities:
+        lines.append(f"- {split.unseen_entities:,} entities of the holdout were never seen in training")
+    if spec.data.personal:
+        lines.append(f"- keyed-hashed before anything was written: {', '.join(map(_code, spec.data.personal))}")
+    lines.append(f"- training record `{trained.digest[:19]}…`")
+    return "\n".join(lines)
+
+
+def _columns(spec: ProjectSpec, trained: TrainedModel) -> str:
+    lines = ["## What it looks at", "", f"- model columns: {', '.join(map(_code, trained.features))}"]
+    for name, definition in spec.features.items():
+        shown = _code(definition) if isinstance(definition, str) else "an aggregate of the entity's own past"
+        lines.append(f"- declared feature {_code(name)}: {shown}")
+    for name, reason in spec.data.exclude.items():
+        lines.append(f"- never looked at: {_code(name)}, because {_text(reason)}")
+    return "\n".join(lines)
+
+
+def _decision(spec: ProjectSpec, choice: Choice) -> str:
+    if spec.task is not Task.BINARY or choice.threshold is None:
+        return ""
+    why = _text(choice.threshold_explanation)
+    return f"## Decision\n\nPositive from a probability of {choice.threshold:.6g} on. {why}"
+
+
+def _metrics(evidence: Evidence) -> str:
+    overall = [measured for measured in evidence.measurements if not measured.slice]
+    rows = [
+        "## Measured on the holdout",
+        "",
+        "| metric | value | at least | at most | n | how |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows += [_row(measured, _text(measured.metric)) for measured in overall]
+    return "\n".join([*rows, "", "Bounds are one-sided, at 95 % confidence each unless a row says otherwise."])
+
+
+def _slices(evidence: Evidence) -> str:
+    sliced = [measured for measured in evidence.measurements if measured.slice]
+    if not sliced:
+        return ""
+    rows = ["## By slice", "", "| slice | value | at least | at most | n | how |", "|---|---|---|---|---|---|"]
+    rows += [_row(measured, f"{_text(measured.metric)}, {_text(measured.slice)}") for measured in sliced]
+    return "\n".join(rows)
+
+
+def _row(measured: Measurement, label: str) -> str:
+    unit = CATALOGUE[measured.metric].unit if measured.metric in CATALOGUE else measured.unit
+    cells = [
+        "–" if number is None else _text(format_quantity(number, unit))
+        for number in (measured.value, measured.lower, measured.upper)
+    ]
+    how = measured.error or measured.insufficient or measured.method
+    if measured.confidence != 0.95:
+        how += f" ({measured.confidence:.4g} confidence)"
+    return f"| {label} | {' | '.join(cells)} | {measured.n:,} | {_text(how)} |"
+
+
+def _limits(spec: ProjectSpec, evidence: Evidence) -> str:
+    lines = [f"- {_text(finding.sentence)} ({finding.grade})" for finding in evidence.findings]
+    short = sorted({measured.metric for measured in evidence.measurements if measured.insufficient})
+    if short:
+        lines.append(f"- not enough evidence for: {', '.join(map(_code, short))}")
+    broken = sorted({measured.metric for measured in evidence.measurements if measured.error})
+    if broken:
+        lines.append(f"- these checks broke: {', '.join(map(_code, broken))}")
+    if not spec.data.protected:
+        lines.append("- no protected groups are declared, so nothing is known about fairness between groups")
+    return "## Limits\n\n" + "\n".join(lines) if lines else ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _text(value: str) -> str:
+    """Text for a Markdown line or table cell: no line breaks, no bars, no markup that is not ours."""
+    flat = " ".join(value.split())
+    return flat.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+
+
+def _code(value: str) -> str:
+    return "`" + " ".join(value.split()).replace("`", "'").replace("|", "\\|") + "`"

@@ -1,0 +1,135 @@
+"""Calibration: whether rows scored 0.3 happen three times in ten.
+
+In: a ``Sample`` with probabilities. Out: ``Bounds`` of the mean squared calibration gap, and the bins
+behind it. Law: a model without any gap is not charged for the noise of its bins: the squared error is debiased
+(Kumar, Liang and Ma 2019) and its bounds come from inverting the noncentral chi-square that it follows.
+
+For more than two classes the gap is that of the likeliest class: its probability against how often it is right.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from roadworthy.errors import DataError
+from roadworthy.measures.intervals import MIN_CLUSTERS, Bounds, NotEnough, cluster_count
+from roadworthy.measures.samples import Sample
+from roadworthy.records.project import Task
+
+__all__ = ["MIN_ROWS", "Bins", "calibration_error", "confidence_pair", "equal_mass_bins", "telling_bins"]
+
+MIN_ROWS = 100
+_MOST_BINS = 25
+_ROWS_PER_BIN = 40
+
+
+class Bins(NamedTuple):
+    """Rows grouped by score: bin of each row [n]; rows, mean score and share of hits per bin."""
+
+    place: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    score: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+def confidence_pair(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The probability that is checked and whether it came true, per row."""
+    if sample.task is Task.REGRESSION:
+        raise DataError("calibration_error is defined for classification", next_step="ask for mae or rmse")
+    if sample.task is Task.BINARY:
+        return sample.score.astype(np.float64), sample.y == 1
+    top = np.argmax(sample.score, axis=1)
+    return sample.score[np.arange(sample.n), top].astype(np.float64), top == sample.y
+
+
+def telling_bins(score: NDArray[np.float64], hit: NDArray[np.bool_], bins: int) -> Bins:
+    """At most ``bins`` groups by score that are expected to tell equally much: equal sums of s (1 − s).
+
+    Where events are rare this puts finer bins where they are. Equal scores are never parted.
+    """
+    order = np.sort(score)
+    told = np.cumsum(order * (1 - order) + 1e-4)
+    places = np.searchsorted(told, told[-1] * np.arange(1, bins) / bins)
+    return _binned(score, hit, np.unique(order[np.minimum(places + 1, len(order) - 1)]))
+
+
+def equal_mass_bins(score: NDArray[np.float64], hit: NDArray[np.bool_], bins: int) -> Bins:
+    """At most ``bins`` groups of about equal size by score; equal scores are never parted."""
+    return _binned(score, hit, np.unique(np.quantile(score, np.linspace(0, 1, bins + 1)[1:-1])))
+
+
+def _binned(score: NDArray[np.float64], hit: NDArray[np.bool_], edges: NDArray[np.float64]) -> Bins:
+    index = np.searchsorted(edges, score, side="right")
+    rows = np.bincount(index, minlength=len(edges) + 1)
+    kept = rows > 0
+    index = (np.cumsum(kept) - 1)[index]
+    rows = rows[kept]
+    return Bins(index, rows, np.bincount(index, weights=score) / rows, np.bincount(index, weights=hit) / rows)
+
+
+def calibration_error(sample: Sample, confidence: float) -> Bounds:
+    """Mean squared gap between score and frequency over bins of the score, debiased.
+
+    Its root is in probability units: 0.0009 means that probabilities are typically off by three points. The
+    value is below 0 where the gaps are smaller than noise alone makes them on average.
+    """
+    if sample.n < MIN_ROWS:
+        raise NotEnough(f"needs at least {MIN_ROWS} rows, has {sample.n}")
+    score, hit = confidence_pair(sample)
+    bins = telling_bins(score, hit, int(np.clip(sample.n // _ROWS_PER_BIN, 5, _MOST_BINS)))
+    gap = bins.share - bins.score
+    weights = bins.rows / sample.n
+    covariance = _covariance(sample, bins, hit - score)
+    observed = float(weights @ gap**2)
+    # under no gap the sum has these two moments; a scaled chi-square with the same ones (Satterthwaite)
+    product = covariance * weights
+    noise = float(np.trace(product))
+    scale = float((product * product.T).sum()) / noise
+    # where the gaps lie in the noisiest bins the sum varies more than that: weigh the noise by the gaps
+    scale = max(scale, float((weights * gap) @ covariance @ (weights * gap)) / observed if observed > 0 else 0.0)
+    degrees = noise / scale
+    value = observed - noise
+    lower = scale * _noncentrality(observed / scale, degrees, confidence)
+    upper = scale * _noncentrality(observed / scale, degrees, 1 - confidence)
+    groups = cluster_count(sample.clusters)
+    method = "debiased, noncentral chi-square" + (", clustered by entity" if groups else "")
+    return Bounds(value, min(lower, value), min(max(upper, value), 1.0), method, groups)
+
+
+def _covariance(sample: Sample, bins: Bins, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance [B, B] of the bins' gaps; one row of the score's own variance is added to each bin."""
+    count = len(bins.rows)
+    centred = residual - (bins.share - bins.score)[bins.place]
+    prior = bins.score * (1 - bins.score) + 1e-6
+    if sample.clusters is None:
+        squares = np.bincount(bins.place, weights=centred**2, minlength=count)
+        return np.asarray(np.diag((squares + prior) / np.square(bins.rows.astype(np.float64))))
+    groups = cluster_count(sample.clusters)
+    if groups < MIN_CLUSTERS:
+        raise NotEnough(f"needs at least {MIN_CLUSTERS} entities, has {groups}")
+    size = int(sample.clusters.max()) + 1
+    cells = np.bincount(
+        sample.clusters * count + bins.place, weights=centred / bins.rows[bins.place], minlength=size * count
+    ).reshape(size, count)
+    return np.asarray(groups / (groups - 1) * cells.T @ cells + np.diag(prior / np.square(bins.rows)))
+
+
+def _noncentrality(observed: float, degrees: float, probability: float) -> float:
+    """The noncentrality under which the statistic lies below ``observed`` with this probability; 0 if none."""
+
+    def excess(nonc: float) -> float:
+        if nonc > 1e3:  # the normal limit, exact enough and quick
+            return float(special.ndtr((observed - degrees - nonc) / math.sqrt(2 * (degrees + 2 * nonc))) - probability)
+        return float(special.chndtr(observed, degrees, nonc) - probability)
+
+    if excess(0.0) <= 0:
+        return 0.0
+    top = max(10.0, 2 * observed)
+    while excess(top) > 0:
+        top *= 2
+    return float(optimize.brentq(excess, 0.0, top, xtol=1e-6, rtol=1e-9))

@@ -1,0 +1,53 @@
+"""Charts: the one definition of every picture, for page, report, PNG and SVG.
+
+In: an ``Exhibit`` (the table behind a picture) and references to compare with. Out: an Altair chart, its SVG or
+PNG, and its content in words. An exhibit that no chart is known for gives None and is shown as a table.
+Importing this package takes about a second: import it where a picture is drawn, not where a command starts.
+
+>>> from roadworthy.records.evidence import Exhibit
+>>> curve = Exhibit(name="roc", title="", columns={"false_positive_rate": [0, 1], "true_positive_rate": [0, 1]})
+>>> to_svg(chart_for(curve)).startswith("<svg ")
+True
+>>> chart_for(Exhibit(name="something_new", title="", columns={"a": [1]})) is None
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import altair as alt
+
+from roadworthy.measures.charts import candidates as _candidates
+from roadworthy.measures.charts import decisions, estimates
+from roadworthy.measures.charts.candidates import candidates_exhibit, training_exhibit
+from roadworthy.measures.charts.describe import describe
+from roadworthy.measures.charts.render import to_png, to_svg
+from roadworthy.measures.charts.theme import Reference
+from roadworthy.records.evidence import Exhibit
+
+__all__ = ["Reference", "candidates_exhibit", "chart_for", "describe", "to_png", "to_svg", "training_exhibit"]
+
+_CHARTS: dict[str, Callable[[Exhibit, Sequence[Reference]], alt.TopLevelMixin | None]] = {
+    "actual_predicted": estimates.actual_predicted,
+    "calibration": decisions.calibration,
+    "candidates": _candidates.candidates,
+    "confusion": decisions.confusion,
+    "importance": estimates.importance,
+    "per_class": decisions.per_class,
+    "pr": decisions.precision_recall,
+    "residuals": estimates.residuals,
+    "roc": decisions.roc,
+    "scores": decisions.scores,
+    "tradeoff": decisions.tradeoff,
+    "training": _candidates.training,
+}
+
+
+def chart_for(exhibit: Exhibit, references: Sequence[Reference] = ()) -> alt.TopLevelMixin | None:
+    """The chart of an exhibit, by its name; what follows a colon in the name (``training:mlp``) does not count.
+
+    None when no chart is known for the name or the exhibit holds nothing to draw: show its table then.
+    """
+    draw = _CHARTS.get(exhibit.name.partition(":")[0])
+    return None if draw is None else draw(exhibit, references)

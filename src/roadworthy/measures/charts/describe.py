@@ -1,0 +1,76 @@
+"""What a picture shows, in words, for people who cannot see it.
+
+In: an ``Exhibit``. Out: one or two plain sentences with its main figures; the full table always stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from roadworthy.measures.charts.data import drawable_rows, is_number, labels
+from roadworthy.records.evidence import Exhibit
+
+__all__ = ["describe"]
+
+
+def describe(exhibit: Exhibit) -> str:
+    """The alternative text: title, main figures, number of rows behind it."""
+    words = _WORDS.get(exhibit.name.partition(":")[0])
+    rows = max((len(values) for values in exhibit.columns.values()), default=0)
+    said = words(exhibit) if words and rows else ""
+    return f"{exhibit.title}. {said}{' ' if said else ''}The table behind it has {rows:,} rows."
+
+
+def _confusion(exhibit: Exhibit) -> str:
+    rows = drawable_rows(exhibit, ["count"])[:9]
+    names = labels(row.get(side) for row in rows for side in ("actual", "predicted"))
+    cells = [f"actual {names[r.get('actual')]}, predicted {names[r.get('predicted')]}: {r['count']:,}" for r in rows]
+    return "; ".join(cells) + "."
+
+
+def _ends(x: str, y: str, words: str) -> Callable[[Exhibit], str]:
+    def say(exhibit: Exhibit) -> str:
+        rows = sorted(drawable_rows(exhibit, [x, y]), key=lambda row: float(row[x]))
+        if not rows:
+            return ""
+        middle = rows[len(rows) // 2]
+        return f"{words}: {_at(rows[0], x, y)}, {_at(middle, x, y)}, {_at(rows[-1], x, y)}."
+
+    return say
+
+
+def _at(row: dict[str, Any], x: str, y: str) -> str:
+    return f"{row[y]:.3g} at {row[x]:.3g}"
+
+
+def _training(exhibit: Exhibit) -> str:
+    losses = [value for value in exhibit.columns.get("valid_loss", []) if is_number(value)]
+    if not losses:
+        return ""
+    return f"Loss on validation rows goes from {losses[0]:.3g} to {losses[-1]:.3g}, its least is {min(losses):.3g}."
+
+
+def _candidates(exhibit: Exhibit) -> str:
+    rows = drawable_rows(exhibit, ["quality"])
+    names = labels(row.get("candidate") for row in rows)
+    said = [f"{names[r.get('candidate')]}{' (chosen)' if r.get('chosen') else ''} {r['quality']:.3g}" for r in rows]
+    return f"Quality: {', '.join(said)}."
+
+
+def _importance(exhibit: Exhibit) -> str:
+    rows = sorted(drawable_rows(exhibit, ["drop"]), key=lambda row: -float(row["drop"]))[:5]
+    names = labels(row.get("column") for row in rows)
+    return "Greatest losses: " + ", ".join(f"{names[r.get('column')]} {r['drop']:.3g}" for r in rows) + "."
+
+
+_WORDS: dict[str, Callable[[Exhibit], str]] = {
+    "calibration": _ends("predicted", "observed", "Observed share at predicted probability"),
+    "candidates": _candidates,
+    "confusion": _confusion,
+    "importance": _importance,
+    "pr": _ends("recall", "precision", "Precision at recall"),
+    "roc": _ends("false_positive_rate", "true_positive_rate", "Share of events found at share of false positives"),
+    "tradeoff": _ends("threshold", "accuracy", "Accuracy at threshold"),
+    "training": _training,
+}

@@ -1,0 +1,331 @@
+"""The seven stages in their order: what each reads, what its digest covers, and what is said of it.
+
+Every function takes the run and the records it needs, and returns the next record. What a stage *does* is in
+``stages``; here is only how the stages hang together.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from roadworthy.pipeline.running import Records, Run, RunResult, World
+from roadworthy.pipeline.words import cost, figures, quarantine, shape, trained_words
+from roadworthy.protocols import Trainer
+from roadworthy.records.data import CleanRows, FeatureTable, Snapshot, Split
+from roadworthy.records.digests import Digest, digest_data
+from roadworthy.records.evidence import Measurement, Phase
+from roadworthy.records.model import Bundle, TrainedModel, Validation
+from roadworthy.records.project import ProjectSpec
+from roadworthy.records.verdict import Verdict
+from roadworthy.records.version import Version
+from roadworthy.stages import clean, collect, features, monitor, package, train, validate
+from roadworthy.stages.costs import candidate_costs
+from roadworthy.stages.monitor import MonitorPlan
+from roadworthy.standard import Standard, judge
+
+__all__ = ["run_pipeline"]
+
+ROWS = "rows.parquet"
+PARTS = "parts.parquet"
+
+STAGE_NUMBERS = {
+    "collect": 1,
+    "clean": 1,
+    "features": 1,
+    "split": 1,
+    "train": 1,
+    "validate": 1,
+    "package": 1,
+    "monitor": 1,
+}
+"""Raised when a stage's own work changes, so that older results are not taken for newer ones."""
+
+_TRAINING_LIBRARIES = ("lightgbm", "numpy", "onnxmltools", "scikit-learn", "skl2onnx")
+
+
+def _digest(stage: str, *parents: Digest, **config: Any) -> Digest:
+    """Identity of a stage's result: its own number, its parents, and the configuration that it reads."""
+    return digest_data([stage, STAGE_NUMBERS[stage], parents, config])
+
+
+def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResult:
+    """All seven stages, the verdict, and the registration."""
+    run = Run(world)
+    snapshot = _collect(run, spec)
+    cleaned = _clean(run, spec, snapshot)
+    table = _features(run, spec, cleaned)
+    split = _split(run, spec, table)
+    trained = _train(run, spec, table, split)
+    validation = _with_data(_validate(run, spec, standard, table, split, trained), cleaned)
+    bundle = _package(run, spec, standard, table, split, trained, validation)
+    plan = _monitor(run, bundle)
+    records = Records(snapshot, cleaned, table, split, trained, validation, bundle, plan)
+    verdict = judge(standard, bundle.evidence)
+    version = _register(run, spec, verdict, records)
+    return RunResult(version, verdict, records)
+
+
+def _collect(run: Run, spec: ProjectSpec) -> Snapshot:
+    world = run.world
+    personal, hasher = spec.data.personal, world.keys.hasher
+    digest = collect.snapshot_digest(world.source, personal, hasher)
+    return run.stage(
+        "collect",
+        digest,
+        Snapshot,
+        lambda folder: collect.run(world.source, personal, hasher, folder, digest, world.reporter),
+        lambda record: ("", shape(record.rows, len(record.columns)), f"from {record.source}"),
+    )
+
+
+def _clean(run: Run, spec: ProjectSpec, snapshot: Snapshot) -> CleanRows:
+    digest = _digest(
+        "clean",
+        snapshot.digest,
+        contract=spec.contract,
+        time=spec.data.time,
+        target=[spec.target, spec.task, spec.positive],
+        personal=spec.data.personal,
+    )
+    rows = run.path("collect", snapshot.digest) / ROWS
+    return run.stage(
+        "clean",
+        digest,
+        CleanRows,
+        lambda folder: clean.run(snapshot, rows, spec, folder, digest, run.world.reporter),
+        lambda record: (
+            shape(record.rows_in, len(snapshot.columns)),
+            shape(record.rows, len(record.columns)),
+            quarantine(record),
+        ),
+    )
+
+
+def _features(run: Run, spec: ProjectSpec, cleaned: CleanRows) -> FeatureTable:
+    data = spec.data
+    digest = _digest("features", cleaned.digest, features=spec.features, time=data.time, entity=data.entity)
+    rows = run.path("clean", cleaned.digest) / ROWS
+    return run.stage(
+        "features",
+        digest,
+        FeatureTable,
+        lambda folder: features.run(cleaned, rows, spec, folder, digest, run.world.reporter),
+        lambda record: (
+            shape(cleaned.rows, len(cleaned.columns)),
+            shape(record.rows, len(record.columns)),
+            ", ".join(feature.name for feature in record.features) or "no feature is declared",
+        ),
+    )
+
+
+def _split(run: Run, spec: ProjectSpec, table: FeatureTable) -> Split:
+    data, training = spec.data, spec.training
+    digest = _digest(
+        "split",
+        table.digest,
+        columns=[data.time, data.entity, spec.target, spec.task, spec.positive],
+        entity_disjoint=data.entity_disjoint,
+        shares=[training.holdout, training.folds, training.seed],
+    )
+    rows = run.path("features", table.digest) / ROWS
+    return run.stage(
+        "split",
+        digest,
+        Split,
+        lambda folder: train.run_split(table, rows, spec, folder, digest),
+        lambda record: (
+            shape(table.rows, len(table.columns)),
+            f"{shape(record.train_rows, len(table.columns))} + {shape(record.holdout_rows, len(table.columns))}",
+            record.explanation,
+        ),
+    )
+
+
+def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> TrainedModel:
+    world = run.world
+    digest = _digest(
+        "train",
+        split.digest,
+        training=spec.training,
+        target=[spec.target, spec.task, spec.positive],
+        unused=[spec.data.exclude, spec.data.personal],
+        trainers={name: trainer_digest(trainer) for name, trainer in world.trainers.items()},
+        libraries={name: library_version(name) for name in _TRAINING_LIBRARIES},
+    )
+    rows = run.path("features", table.digest) / ROWS
+    parts = run.path("split", split.digest) / PARTS
+    return run.stage(
+        "train",
+        digest,
+        TrainedModel,
+        lambda folder: train.run(table, rows, split, parts, spec, world.trainers, folder, digest, world.reporter),
+        lambda record: (
+            shape(split.train_rows, len(table.columns)),
+            f"{len(record.candidates)} candidates",
+            trained_words(record),
+        ),
+    )
+
+
+def trainer_digest(trainer: Trainer) -> Digest:
+    """What tells two trainers of one name apart: the code of one's own trainer, where it can say so."""
+    return str(getattr(trainer, "source_digest", ""))
+
+
+def _validate(  # noqa: PLR0917 - every record that the stage reads
+    run: Run, spec: ProjectSpec, standard: Standard, table: FeatureTable, split: Split, trained: TrainedModel
+) -> Validation:
+    world = run.world
+    digest = _digest(
+        "validate",
+        trained.digest,
+        decision=spec.decision,
+        standard=standard.digest(),
+        groups=[spec.data.entity, spec.data.protected],
+    )
+    rows = run.path("features", table.digest) / ROWS
+    parts = run.path("split", split.digest) / PARTS
+    folder_trained = run.path("train", trained.digest)
+
+    def work(folder: Path) -> Validation:
+        looks = world.registry.look(split.holdout_digest, trained.digest)
+        costs = candidate_costs(trained, folder_trained, rows, spec)
+        return validate.run(
+            trained,
+            folder_trained,
+            split,
+            parts,
+            rows,
+            spec,
+            standard.of_phase(Phase.RELEASE),
+            costs,
+            looks,
+            folder,
+            digest,
+            world.reporter,
+        )
+
+    return run.stage(
+        "validate",
+        digest,
+        Validation,
+        work,
+        lambda record: (
+            shape(split.holdout_rows, len(table.columns)),
+            record.choice.candidate,
+            figures(record.evidence, spec),
+        ),
+    )
+
+
+def _with_data(validation: Validation, cleaned: CleanRows) -> Validation:
+    """The validation with what was measured of the rows themselves beside it."""
+    share = cleaned.quarantined / cleaned.rows_in
+    counted = Measurement(
+        metric="quarantined_share", value=share, lower=share, upper=share, n=cleaned.rows_in, method="counted"
+    )
+    measurements = (*validation.evidence.measurements, counted)
+    evidence = msgspec.structs.replace(validation.evidence, measurements=measurements)
+    return msgspec.structs.replace(validation, evidence=evidence)
+
+
+def _package(  # noqa: PLR0917 - every record that the stage reads
+    run: Run,
+    spec: ProjectSpec,
+    standard: Standard,
+    table: FeatureTable,
+    split: Split,
+    trained: TrainedModel,
+    validation: Validation,
+) -> Bundle:
+    world, keys = run.world, run.world.keys
+    digest = _digest(
+        "package",
+        validation.digest,
+        evidence=[m for m in validation.evidence.measurements if m.metric == "quarantined_share"],
+        live=[spec.rollout, spec.alerts, spec.data.protected],
+        signer=keys.fingerprint,
+    )
+    folder_trained = run.path("train", trained.digest)
+
+    def work(folder: Path) -> Bundle:
+        rows = run.path("features", table.digest) / ROWS
+        parts = run.path("split", split.digest) / PARTS
+        inputs = package.PackageInputs(
+            trained=trained,
+            trained_folder=folder_trained,
+            validation=validation,
+            rows=rows,
+            parts=parts,
+            split=split,
+            spec=spec,
+            standard_toml=standard.to_toml(),
+            monitor=monitor.monitor_plan(spec, standard),
+        )
+        return package.run(
+            inputs,
+            sign=keys.sign,
+            public_key_pem=keys.public_pem,
+            remeasure=lambda scores: validate.remeasure(
+                trained,
+                folder_trained,
+                parts,
+                rows,
+                spec,
+                standard.of_phase(Phase.RELEASE),
+                validation.choice.threshold,
+                scores,
+            ),
+            folder=folder,
+            digest=digest,
+            reporter=world.reporter,
+        )
+
+    return run.stage(
+        "package",
+        digest,
+        Bundle,
+        work,
+        lambda record: (
+            cost(record.before),
+            cost(record.after),
+            f"{record.variant}, parity {record.parity:.1e}",
+        ),
+    )
+
+
+def _monitor(run: Run, bundle: Bundle) -> MonitorPlan:
+    keys = run.world.keys
+    digest = _digest("monitor", bundle.digest)
+    folder_bundle = run.path("package", bundle.digest) / package.BUNDLE
+    return run.stage(
+        "monitor",
+        digest,
+        MonitorPlan,
+        lambda _folder: monitor.run(folder_bundle, [keys.public_pem], run.world.reporter),
+        lambda record: ("", f"{len(record.rules)} alert rules", "; ".join(rule.when for rule in record.rules[:3])),
+    )
+
+
+def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -> Version:
+    """The version in the registry; a package that is there already keeps its number."""
+    world, bundle = run.world, records.bundle
+    world.registry.trust(world.keys.public_pem)
+    lineage = {row.stage: row.digest for row in run.rows}
+    return world.registry.register(
+        Version(
+            name=spec.name,
+            number=0,
+            digest=bundle.digest,
+            verdict=verdict,
+            evidence=bundle.evidence,
+            report=digest_data(["report", bundle.digest]),
+            created_at="",
+            lineage=lineage,
+            stages=tuple(run.rows),
+        )
+    )

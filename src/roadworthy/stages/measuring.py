@@ -1,0 +1,65 @@
+"""From a sample of scored, labelled rows to the measurements that requirements ask for.
+
+In: a ``Sample``, the rows behind it, the requirements. Out: ``Measurement``s, over all rows and by slice. Both the
+validate stage and ``inspect`` measure here. Law: what cannot be measured leaves a measurement that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from roadworthy.errors import DataError
+from roadworthy.measures.quality import METRICS, measure_safely, metrics_for, slice_measure
+from roadworthy.measures.samples import Sample
+from roadworthy.records.evidence import Measurement
+from roadworthy.records.project import Task
+from roadworthy.stages.validate_rows import slice_labels
+from roadworthy.standard.requirement import Requirement
+
+__all__ = ["confidence_of", "measurable", "measured", "measurements"]
+
+
+def measurable(metric: str, task: Task) -> bool:
+    """Whether predictions beside labels are enough for this metric."""
+    return metric in METRICS and task in METRICS[metric][1]
+
+
+def confidence_of(metric: str, required: Sequence[Requirement], column: str = "") -> float:
+    """The greatest confidence that a requirement on this metric and slice asks for."""
+    asked = [item.confidence for item in required if item.metric == metric and item.slice == column]
+    return max(asked, default=0.95)
+
+
+def measured(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement]) -> list[Measurement]:
+    """One measurement per required metric, one per group where it is required by slice."""
+    found: list[Measurement] = []
+    for metric, column in dict.fromkeys((item.metric, item.slice) for item in required):
+        confidence = confidence_of(metric, required, column)
+        if column:
+            found += _sliced(metric, sample, rows, column, confidence)
+        else:
+            found.append(measure_safely(metric, sample, confidence=confidence))
+    return found
+
+
+def _sliced(metric: str, sample: Sample, rows: pl.DataFrame, column: str, confidence: float) -> tuple[Measurement, ...]:
+    """Per group of a column; a column that cannot be sliced by leaves a measurement that says why."""
+    if column not in rows.columns:
+        fault = f"column {column} is not in the feature table, so nothing can be sliced by it"
+        return (Measurement(metric=metric, slice=f"{column}=?", confidence=confidence, error=fault),)
+    try:
+        return slice_measure(metric, sample, slice_labels(rows[column]), column, confidence=confidence)
+    except DataError as error:
+        return (Measurement(metric=metric, slice=f"{column}=?", confidence=confidence, error=str(error)),)
+
+
+def measurements(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement]) -> list[Measurement]:
+    """Everything the task has, and the required slices."""
+    names = metrics_for(sample.task)
+    everything = [measure_safely(name, sample, confidence=confidence_of(name, required)) for name in names]
+    sliced = [item for item in required if item.slice and measurable(item.metric, sample.task)]
+    return [*everything, *measured(sample, rows, sliced)]
+
+

@@ -1,0 +1,185 @@
+"""The seventh stage: monitoring is set up inside the bundle, and the bundle is proven to be enough.
+
+In: the project and its standard. Out: ``monitor.json``'s content: the requirements that hold live, one alert rule
+for each bound, the reference files that windows are compared with. Then, from the written bundle alone, golden
+rows are scored again. Laws: every requirement with a live phase has a rule; no address or token of a notifier is
+in a bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from roadworthy.errors import BundleError, Problem
+from roadworthy.formats.bundle import OpenBundle, read_bundle
+from roadworthy.graphs.runner import GraphModel
+from roadworthy.measures.calibrators import Calibrator
+from roadworthy.measures.sketches import Reference
+from roadworthy.protocols import Reporter
+from roadworthy.records.evidence import Phase
+from roadworthy.records.project import ProjectSpec, Task
+from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, GOLDEN, SCORES, Golden, golden_frame
+from roadworthy.standard import CATALOGUE, Requirement, Standard, format_quantity
+from roadworthy.standard.catalogue import MetricKind
+
+__all__ = ["AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test"]
+
+_STEP = "monitor"
+_TOLERANCE = 1e-6
+
+
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One alert: ``when`` is what fires it (``"accuracy < 0.8"``), the rest says how it is known.
+
+    ``evidence`` is ``labels`` (estimated until they come), ``requests``, or ``rows``; ``trigger`` is ``proven``
+    (the interval decides, within the alarm budget) or ``observed`` (the plain value decides, and latches).
+    """
+
+    name: str
+    when: str
+    sentence: str
+    metric: str
+    bound: float
+    fires_below: bool
+    slice: str = ""
+    trigger: str = "proven"
+    confidence: float = 0.95
+    evidence: str = "labels"
+
+
+class MonitorPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``monitor.json``. ``reference`` maps what is compared to the file that it is compared with."""
+
+    alarm_budget: str
+    requirements: tuple[Requirement, ...]
+    rules: tuple[AlertRule, ...]
+    reference: dict[str, str]
+    format: int = 1
+
+
+def monitor_plan(spec: ProjectSpec, standard: Standard) -> dict[str, Any]:
+    """The plan as plain data, ready for ``BundleParts.monitor``."""
+    required = standard.of_phase(Phase.LIVE)
+    reference = {"columns": f"reference/{COLUMNS}", "scores": f"reference/{SCORES}", "golden": f"reference/{GOLDEN}"}
+    if spec.task is not Task.REGRESSION:
+        reference["calibrator"] = f"reference/{CALIBRATOR}"
+    plan = MonitorPlan(
+        alarm_budget=standard.alarm_budget,
+        requirements=tuple(msgspec.structs.replace(requirement, origin="") for requirement in required),
+        rules=tuple(rule for requirement in required for rule in _rules(requirement)),
+        reference=reference,
+    )
+    plain: dict[str, Any] = msgspec.to_builtins(plan)
+    return plain
+
+
+def run(folder: Path, trusted_public_keys: Sequence[bytes], reporter: Reporter) -> MonitorPlan:
+    """Open the bundle as a server would, with nothing beside it, and prove that it can be served and watched.
+
+    Raises BundleError when a part that monitoring needs is missing or does not parse, or when a golden row's
+    score differs.
+    """
+    reporter.begin(_STEP, 2)
+    bundle = read_bundle(folder, trusted_public_keys)
+    plan = _plan_of(bundle)
+    reporter.advance(_STEP)
+    rows = self_test(bundle)
+    reporter.advance(_STEP)
+    reporter.end(_STEP, f"{len(plan.rules)} alert rules; {rows} golden rows score as they did when packaged")
+    return plan
+
+
+def self_test(bundle: OpenBundle) -> int:
+    """Score the golden rows and compare; how many there are. Raises BundleError naming the first that differs."""
+    golden: Golden = _decoded(bundle, GOLDEN, Golden)
+    graph = GraphModel(bundle.parts.model)
+    expected = np.array(golden.scores, dtype=np.float64)
+    scores = graph.score(golden_frame(golden)).reshape(len(expected), -1)
+    if scores.shape != expected.shape:
+        raise BundleError(f"golden rows score as {scores.shape}, expected {expected.shape}")
+    scale = np.maximum(1.0, np.abs(expected))
+    worst = (np.abs(scores - expected) / scale).max(axis=1)
+    if worst.max() > _TOLERANCE:
+        row = int(np.argmax(worst > _TOLERANCE))
+        raise BundleError(
+            f"golden row {row} scores {scores[row].tolist()}, {expected[row].tolist()} when it was packaged",
+            next_step="this machine's runtime computes differently; install the pinned onnxruntime",
+        )
+    return len(expected)
+
+
+def _rules(requirement: Requirement) -> list[AlertRule]:
+    entry = CATALOGUE[requirement.metric]
+    by = f" for any {requirement.slice}" if requirement.slice else ""
+    rules = []
+    for bound, below in ((requirement.at_least, True), (requirement.at_most, False)):
+        if bound is None:
+            continue
+        when = f"{requirement.metric} {'<' if below else '>'} {format_quantity(bound, entry.unit)}{by}"
+        evidence = _EVIDENCE[entry.kind]
+        rules.append(
+            AlertRule(
+                name=f"{requirement.metric}{':' + requirement.slice if requirement.slice else ''}"
+                f"{'_low' if below else '_high'}",
+                when=when,
+                sentence=f"{when} over a window of live traffic{_HOW[evidence]}",
+                metric=requirement.metric,
+                bound=bound,
+                fires_below=below,
+                slice=requirement.slice,
+                trigger=str(requirement.trigger),
+                confidence=requirement.confidence,
+                evidence=evidence,
+            )
+        )
+    return rules
+
+
+_EVIDENCE = {
+    MetricKind.QUALITY: "labels",
+    MetricKind.DATA: "rows",
+    MetricKind.COST: "requests",
+    MetricKind.INTEGRITY: "requests",
+    MetricKind.CONDUCT: "requests",
+}
+_HOW = {
+    "labels": ", once labels come; estimated until then",
+    "rows": ", from the rows themselves",
+    "requests": ", from the requests themselves",
+}
+
+
+def _plan_of(bundle: OpenBundle) -> MonitorPlan:
+    """The plan, after checking that all it names is in the bundle and parses."""
+    try:
+        plan = msgspec.convert(bundle.parts.monitor, MonitorPlan)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"monitor.json does not parse: {error}") from error
+    absent = sorted(
+        name for name in plan.reference.values() if name.removeprefix("reference/") not in bundle.parts.reference
+    )
+    if absent:
+        raise BundleError(
+            f"bundle {bundle.manifest.name!r} lacks files that its monitoring needs",
+            problems=[Problem("is missing", where=name) for name in absent],
+            next_step="package the model again with `roadworthy run`",
+        )
+    _decoded(bundle, COLUMNS, Reference)
+    _decoded(bundle, SCORES, Reference)
+    if "calibrator" in plan.reference:
+        _decoded(bundle, CALIBRATOR, tuple[Calibrator, ...])
+    return plan
+
+
+def _decoded(bundle: OpenBundle, name: str, kind: Any) -> Any:
+    if name not in bundle.parts.reference:
+        raise BundleError(f"bundle {bundle.manifest.name!r} lacks reference/{name}")
+    try:
+        return msgspec.json.decode(bundle.parts.reference[name], type=kind)
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"reference/{name} does not parse: {error}") from error

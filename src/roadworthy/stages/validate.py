@@ -1,0 +1,242 @@
+"""The fifth stage: choose a candidate and a threshold, then judge the holdout once.
+
+In: the trained candidates, the split, the feature table, the requirements, what each graph costs. Out: a
+``Validation`` with its evidence; ``evidence.json`` in the folder.
+
+Laws: candidate and threshold are chosen on out-of-fold predictions of the training part, and nothing that is
+chosen here ever sees a holdout label; only the chosen candidate is scored on the holdout; a check that breaks
+leaves a measurement that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from roadworthy.errors import DataError
+from roadworthy.graphs.join import join
+from roadworthy.graphs.loading import load_graph, read_model
+from roadworthy.graphs.runner import GraphModel
+from roadworthy.measures.choice import choose
+from roadworthy.measures.curves import exhibits_for, importance_exhibit
+from roadworthy.measures.leakage import (
+    column_powers,
+    duplicates_across,
+    entity_overlap,
+    leaks_measurement,
+    target_leaks,
+)
+from roadworthy.measures.pitfalls import (
+    accuracy_paradox,
+    class_imbalance,
+    cross_validation_gap,
+    overfit_gap,
+    overfitting,
+    simpler_model,
+)
+from roadworthy.measures.quality import slice_measure
+from roadworthy.measures.samples import Sample
+from roadworthy.measures.thresholds import ThresholdChoice, choose_threshold
+from roadworthy.protocols import Reporter
+from roadworthy.records.data import Split
+from roadworthy.records.digests import Digest
+from roadworthy.records.evidence import Evidence, Exhibit, Finding, Measurement, Phase
+from roadworthy.records.model import Choice, GraphCost, TrainedModel, Validation
+from roadworthy.records.project import ProjectSpec, Task
+from roadworthy.records.verdict import Outcome
+from roadworthy.stages.costs import front_graph
+from roadworthy.stages.measuring import confidence_of, measurable, measured, measurements
+from roadworthy.stages.train import candidate_folder
+from roadworthy.stages.validate_rows import Labelled
+from roadworthy.standard.judge import judge_requirement
+from roadworthy.standard.requirement import Requirement
+from roadworthy.transforms.splits import HOLDOUT, TRAIN
+
+__all__ = ["remeasure", "run"]
+
+_STEP = "validate"
+_IN_SAMPLE_ROWS = 10_000
+_SEEN = "seen_in_training"
+
+
+def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
+    trained: TrainedModel,
+    trained_folder: Path,
+    split: Split,
+    parts: Path,
+    rows: Path,
+    spec: ProjectSpec,
+    requirements: Sequence[Requirement],
+    costs: Mapping[str, GraphCost],
+    looks: int,
+    folder: Path,
+    digest: Digest,
+    reporter: Reporter,
+) -> Validation:
+    """Choose among ``trained``'s candidates and measure the chosen one on the holdout.
+
+    ``parts`` and ``rows`` are the files of ``split`` and of the feature table; ``costs`` has every candidate;
+    ``looks`` counts how often this holdout was judged, this time included. Raises DataError when predictions
+    and rows do not match, UnknownName for a candidate without a cost, ProjectFileError for a decision that
+    cannot be read.
+    """
+    if trained.parent != split.digest:
+        raise DataError("the candidates were trained on another split", next_step="roadworthy run")
+    reporter.begin(_STEP, 4)
+    required = [item for item in requirements if Phase.RELEASE in item.phases]
+    labelled = Labelled.load(trained, trained_folder, parts, rows, spec, _slice_columns(required))
+    choice, out_of_fold, threshold = _chosen(labelled, required, costs)
+    reporter.advance(_STEP)
+    sample, held = labelled.holdout(choice.candidate)
+    sample = sample if choice.threshold is None else sample.at(choice.threshold)
+    found_here = [*measurements(sample, held, required), *_unseen(labelled, sample, held)]
+    reporter.advance(_STEP)
+    findings = [*_pitfalls(sample, out_of_fold, choice)]
+    leaks, found = _leaks(trained, split, parts, rows, spec)
+    gap, importance = _fitted(labelled, parts, rows, choice.candidate, sample, confidence_of("overfit_gap", required))
+    findings += [*found, *overfitting(gap)]
+    found_here += [leaks, gap]
+    reporter.advance(_STEP)
+    exhibits = [*exhibits_for(sample), *([threshold.exhibit] if threshold else []), *importance]
+    evidence = Evidence(
+        subject=trained.digest,
+        holdout=split.holdout_digest,
+        measurements=tuple(found_here),
+        findings=tuple(findings),
+        exhibits=tuple(exhibits),
+        looks=looks,
+    )
+    (folder / "evidence.json").write_bytes(msgspec.json.encode(evidence))
+    reporter.advance(_STEP)
+    reporter.end(_STEP, f"{choice.candidate} of {len(trained.candidates)} candidates, {sample.n:,} holdout rows")
+    return Validation(digest=digest, parent=trained.digest, choice=choice, evidence=evidence)
+
+
+def remeasure(  # noqa: PLR0917 - as in run
+    trained: TrainedModel,
+    trained_folder: Path,
+    parts: Path,
+    rows: Path,
+    spec: ProjectSpec,
+    requirements: Sequence[Requirement],
+    threshold: float | None,
+    scores: NDArray[np.float64],
+) -> tuple[Measurement, ...]:
+    """The holdout's quality measurements for other scores of the same rows (a quantised graph's).
+
+    ``scores`` [n] or [n, K] are in ``_row`` order of the whole holdout.
+    """
+    required = [item for item in requirements if Phase.RELEASE in item.phases]
+    labelled = Labelled.load(trained, trained_folder, parts, rows, spec, _slice_columns(required))
+    held = labelled.part(HOLDOUT)
+    sample = labelled.sample(held, scores)
+    sample = sample if threshold is None else sample.at(threshold)
+    return (*measurements(sample, held, required), *_unseen(labelled, sample, held))
+
+
+def _chosen(
+    labelled: Labelled, required: Sequence[Requirement], costs: Mapping[str, GraphCost]
+) -> tuple[Choice, Sample, ThresholdChoice | None]:
+    """Candidate and threshold from out-of-fold predictions alone."""
+    names = [candidate.name for candidate in labelled.trained.candidates]
+    samples, rows = labelled.out_of_fold(names)
+    thresholds: dict[str, ThresholdChoice] = {}
+    for name, sample in samples.items():
+        if labelled.spec.task is Task.BINARY and sample.n:
+            thresholds[name] = choose_threshold(labelled.spec.decision, sample)
+            samples[name] = sample.at(thresholds[name].threshold)
+    failing = {name: _provable_failures(sample, rows, required) for name, sample in samples.items()}
+    choice = choose(samples, costs, failing)
+    threshold = thresholds.get(choice.candidate)
+    if threshold is not None:
+        choice = msgspec.structs.replace(
+            choice, threshold=threshold.threshold, threshold_explanation=threshold.explanation
+        )
+    return choice, samples[choice.candidate], threshold
+
+
+def _provable_failures(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement]) -> tuple[str, ...]:
+    """Lines of the requirements that out-of-fold predictions alone refute."""
+    known = [item for item in required if measurable(item.metric, sample.task)]
+    found = measured(sample, rows, known)
+    judged = [judge_requirement(item, found, Phase.RELEASE) for item in known]
+    return tuple(verdict.requirement for verdict in judged if verdict.outcome is Outcome.FAIL)
+
+
+def _slice_columns(required: Sequence[Requirement]) -> list[str]:
+    return list(dict.fromkeys(item.slice for item in required if item.slice))
+
+
+def _unseen(labelled: Labelled, sample: Sample, rows: pl.DataFrame) -> list[Measurement]:
+    """Entities that training never saw, as a slice of their own."""
+    seen = labelled.seen_in_training(rows)
+    if seen is None:
+        return []
+    metrics = ("r2", "mae") if sample.task is Task.REGRESSION else ("accuracy", "log_loss")
+    return [found for metric in metrics for found in slice_measure(metric, sample, seen, _SEEN)]
+
+
+def _pitfalls(sample: Sample, out_of_fold: Sample, choice: Choice) -> list[Finding]:
+    return [
+        *accuracy_paradox(sample),
+        *class_imbalance(sample),
+        *cross_validation_gap(out_of_fold, sample),
+        *simpler_model(choice),
+    ]
+
+
+def _leaks(
+    trained: TrainedModel, split: Split, parts: Path, rows: Path, spec: ProjectSpec
+) -> tuple[Measurement, list[Finding]]:
+    """Findings on columns and rows, and how many of them fail; a broken check is an error, not a zero."""
+    try:
+        findings = _leak_findings(trained, split, parts, rows, spec)
+    except Exception as failure:  # noqa: BLE001 - whatever broke the check is evidence, and the judge must see it
+        reason = f"the search for leaks broke: {type(failure).__name__}: {failure}"
+        return Measurement(metric="leaks", unit="count", error=reason), []
+    return leaks_measurement(findings), findings
+
+
+def _leak_findings(trained: TrainedModel, split: Split, parts: Path, rows: Path, spec: ProjectSpec) -> list[Finding]:
+    columns = list(trained.features)
+    labelled = Labelled.load(trained, Path(), parts, rows, spec, columns)
+    train, held = labelled.part(TRAIN), labelled.part(HOLDOUT)
+    powers = column_powers(train, columns, labelled.outcomes(train), spec.task, seed=spec.training.seed)
+    findings = list(target_leaks(powers))
+    findings += duplicates_across(train, held, [*columns, spec.target])
+    if spec.data.entity and spec.data.entity in train.columns:
+        allowed = split.kind != "entity" and not spec.data.entity_disjoint
+        findings += entity_overlap(train[spec.data.entity], held[spec.data.entity], allowed=allowed)
+    return findings
+
+
+def _fitted(  # noqa: PLR0917 - the files and the facts that the fitted model is run with
+    labelled: Labelled, parts: Path, rows: Path, name: str, holdout: Sample, confidence: float
+) -> tuple[Measurement, list[Exhibit]]:
+    """What only the fitted model itself can tell: its loss on rows it learned from, and what it relies on."""
+    try:
+        predict = _predictor(labelled, name)
+        both = pl.scan_parquet(parts, glob=False).join(pl.scan_parquet(rows, glob=False), on="_row", how="inner")
+        frame = both.drop_nulls(labelled.spec.target).sort("_row").collect()
+        train = frame.filter(pl.col("part") == TRAIN)
+        picked = np.sort(np.random.default_rng(labelled.spec.training.seed).permutation(train.height)[:_IN_SAMPLE_ROWS])
+        own = labelled.part(TRAIN)[picked]
+        gap = overfit_gap(holdout, labelled.sample(own, predict(train[picked])), confidence=confidence)
+        held = frame.filter(pl.col("part") == HOLDOUT)
+        return gap, [importance_exhibit(predict, held, labelled.trained.features, holdout)]
+    except Exception as failure:  # noqa: BLE001 - whatever broke the check is evidence, and the judge must see it
+        reason = f"the fitted model could not be run on its own rows: {type(failure).__name__}: {failure}"
+        return Measurement(metric="overfit_gap", confidence=confidence, error=reason), []
+
+
+def _predictor(labelled: Labelled, name: str) -> Callable[[pl.DataFrame], NDArray[np.float64]]:
+    """The candidate's graph from clean row to score."""
+    folder = labelled.trained_folder / candidate_folder(name)
+    model = load_graph(read_model(folder / "model.onnx"), where=str(folder / "model.onnx"))
+    graph = GraphModel(join(front_graph(labelled.spec, folder), model).SerializeToString(deterministic=True))
+    return graph.score

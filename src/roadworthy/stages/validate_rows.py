@@ -1,0 +1,188 @@
+"""The rows that validation looks at: labels, entities and slices beside each candidate's scores.
+
+In: the feature table, the parts, the candidates' score files. Out: ``Sample``s of aligned rows. Laws: rows are
+matched by ``_row``; every holdout row has a score; all candidates are compared on the same out-of-fold rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from roadworthy.errors import DataError, Problem, TargetError
+from roadworthy.measures.samples import Sample
+from roadworthy.records.model import TrainedModel
+from roadworthy.records.project import ProjectSpec, Task
+from roadworthy.stages.train import candidate_folder
+from roadworthy.transforms.splits import HOLDOUT, TRAIN, label_text
+
+__all__ = ["Labelled", "slice_labels"]
+
+_Y, _ENTITY, _SEEN = "__y", "__entity", "__seen"
+_MOST_PLAIN_NUMBERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Every labelled row with its part, outcome and entity, and where the scores are.
+
+    ``frame`` has ``_row``, ``part``, ``fold``, the outcome (class index or value), the entity's code and
+    whether training saw the entity, and the columns asked for.
+    """
+
+    frame: pl.DataFrame
+    trained: TrainedModel
+    trained_folder: Path
+    spec: ProjectSpec
+    reference: tuple[float, ...]
+
+    @classmethod
+    def load(  # noqa: PLR0917 - the files and records that the stage itself is given
+        cls,
+        trained: TrainedModel,
+        trained_folder: Path,
+        parts: Path,
+        rows: Path,
+        spec: ProjectSpec,
+        columns: Sequence[str] = (),
+    ) -> Labelled:
+        """Read what is needed of the feature table, ``columns`` included where it has them.
+
+        Raises TargetError for a label that no candidate was trained on.
+        """
+        schema = pl.scan_parquet(rows, glob=False).collect_schema().names()
+        wanted = ["_row", spec.target, spec.data.entity, *columns]
+        needed = [name for name in dict.fromkeys(wanted) if name in schema]
+        table = pl.scan_parquet(rows, glob=False).select(needed)
+        frame = pl.scan_parquet(parts, glob=False).join(table, on="_row", how="inner").sort("_row").collect()
+        frame = frame.drop_nulls(spec.target)
+        outcome = _outcome(frame[spec.target], trained, spec.task)
+        frame = frame.with_columns(outcome.alias(_Y), *_entities(frame, spec.data.entity))
+        train = frame.filter(pl.col("part") == TRAIN)[_Y].to_numpy()
+        return cls(frame, trained, trained_folder, spec, _reference(train, trained, spec.task))
+
+    def out_of_fold(self, names: Sequence[str]) -> tuple[dict[str, Sample], pl.DataFrame]:
+        """Each candidate's out-of-fold sample on the rows that all have, and those rows."""
+        scores = {name: self._scores(name, "oof.parquet") for name in names}
+        train = self.part(TRAIN)
+        common = reduce(lambda left, right: left.join(right.select("_row"), on="_row"), scores.values(), train)
+        common = common.sort("_row")
+        return {name: self.sample(common, _aligned(common, scores[name])) for name in names}, common
+
+    def holdout(self, name: str) -> tuple[Sample, pl.DataFrame]:
+        """A candidate's sample on the whole holdout, and its rows; DataError when a row has no score."""
+        rows = self.part(HOLDOUT)
+        scores = self._scores(name, "holdout.parquet")
+        missing = rows.join(scores, on="_row", how="anti").height
+        if missing:
+            raise DataError(
+                f"{missing:,} of {rows.height:,} holdout rows have no prediction of candidate {name}",
+                next_step="roadworthy run (the candidates must be trained on this split)",
+            )
+        return self.sample(rows, _aligned(rows, scores)), rows
+
+    def sample(self, rows: pl.DataFrame, score: NDArray[np.float64]) -> Sample:
+        """A sample of some of the frame's rows with scores [n] or [n, K] in their order."""
+        clusters = rows[_ENTITY].to_numpy() if _ENTITY in rows.columns else None
+        task = self.spec.task
+        return Sample(
+            task=task,
+            y=rows[_Y].to_numpy(),
+            score=score if task is Task.REGRESSION else np.clip(score, 0.0, 1.0),
+            classes=self.trained.classes,
+            clusters=clusters,
+            reference=self.reference,
+            folds=rows["fold"].fill_null(-1).cast(pl.Int64).to_numpy(),
+            seed=self.spec.training.seed,
+        )
+
+    def part(self, name: str) -> pl.DataFrame:
+        """The rows of one part, in ``_row`` order."""
+        return self.frame.filter(pl.col("part") == name).sort("_row")
+
+    def outcomes(self, rows: pl.DataFrame) -> NDArray[Any]:
+        """Class index or value of some of the frame's rows."""
+        return rows[_Y].to_numpy()
+
+    def seen_in_training(self, rows: pl.DataFrame) -> NDArray[Any] | None:
+        """Per row "yes" or "no"; None where there are no entities or all rows are alike in this."""
+        if _SEEN not in rows.columns or rows[_SEEN].n_unique() < 2:
+            return None
+        return np.where(rows[_SEEN].to_numpy(), "yes", "no")
+
+    def _scores(self, name: str, file: str) -> pl.DataFrame:
+        frame = pl.read_parquet(self.trained_folder / candidate_folder(name) / file, glob=False)
+        columns = [column for column in frame.columns if column == "score" or column.startswith("score_")]
+        wanted = len(self.trained.classes) if self.spec.task is Task.MULTICLASS else 1
+        if len(columns) != wanted:
+            raise DataError(
+                f"the predictions of candidate {name} have {len(columns)} score columns",
+                problems=[Problem(", ".join(columns) or "none", expected=f"{wanted}", where=file)],
+                next_step="roadworthy run (train again)",
+            )
+        return frame.select("_row", *columns).drop_nulls()
+
+
+def slice_labels(column: pl.Series) -> NDArray[Any]:
+    """A label per row to slice by: the values themselves, quarters of the range for numbers of many values."""
+    if column.dtype.is_numeric() and column.n_unique() > _MOST_PLAIN_NUMBERS:
+        values = column.cast(pl.Float64)
+        edges = np.unique(np.quantile(values.drop_nulls().to_numpy(), [0.25, 0.5, 0.75]))
+        names = [f"below {edges[0]:g}"]
+        names += [f"{low:g} to below {high:g}" for low, high in itertools.pairwise(edges)]
+        names.append(f"{edges[-1]:g} or more")
+        places = np.searchsorted(edges, values.fill_null(0.0).to_numpy(), side="right")
+        labels = np.array(names, dtype=object)[places]
+        labels[column.is_null().to_numpy()] = None
+        return labels
+    return np.array(column.cast(pl.String).to_list(), dtype=object)
+
+
+def _outcome(target: pl.Series, trained: TrainedModel, task: Task) -> pl.Series:
+    if task is Task.REGRESSION:
+        return target.cast(pl.Float64)
+    codes = {label: index for index, label in enumerate(trained.classes)}
+    text = label_text(target)
+    unknown = sorted(set(text.unique().to_list()) - set(codes))
+    if unknown:
+        raise TargetError(
+            f"column {target.name} has {len(unknown)} labels that no candidate was trained on",
+            problems=[Problem(repr(label), expected=", ".join(trained.classes)) for label in unknown[:5]],
+            next_step="roadworthy run (train again)",
+        )
+    return text.replace_strict(codes, return_dtype=pl.Int64)
+
+
+def _entities(frame: pl.DataFrame, entity: str) -> list[pl.Series]:
+    """Codes of the entities (a row without one is its own) and whether training saw each."""
+    if not entity or entity not in frame.columns:
+        return []
+    column = frame[entity]
+    codes = column.rank("dense").cast(pl.Int64) - 1
+    start = 0 if column.null_count() == column.len() else int(codes.max()) + 1  # type: ignore[arg-type]  # not all null
+    own = pl.Series(np.arange(start, start + frame.height))
+    filled = codes.fill_null(own).alias(_ENTITY)
+    trained = filled.filter(frame["part"] == TRAIN).unique()
+    return [filled, filled.is_in(trained.implode()).alias(_SEEN)]
+
+
+def _reference(train: NDArray[Any], trained: TrainedModel, task: Task) -> tuple[float, ...]:
+    if len(train) == 0:
+        raise DataError("there is no labelled training row", next_step="roadworthy run")
+    if task is Task.REGRESSION:
+        return (float(train.mean()),)
+    return tuple((np.bincount(train, minlength=len(trained.classes)) / len(train)).tolist())
+
+
+def _aligned(rows: pl.DataFrame, scores: pl.DataFrame) -> NDArray[np.float64]:
+    joined = rows.select("_row").join(scores, on="_row", how="left", maintain_order="left").drop("_row")
+    values = joined.to_numpy().astype(np.float64)
+    return values[:, 0] if values.shape[1] == 1 else values

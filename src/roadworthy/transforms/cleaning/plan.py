@@ -1,0 +1,178 @@
+"""The cleaning plan: one implementation that history and live rows go through.
+
+In: a contract. Out, per call: kept and quarantined rows lazily (``apply``), counts from one streaming aggregation
+(``check``), or a small clean frame with the problems of each row (``apply_rows``).
+
+Laws: rows in = rows kept + rows quarantined; the first of equal values stays, judged among the rows that meet
+everything else; reasons are stable texts ``"<column>: <what>"`` and never hold a value of the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from roadworthy.records.contract import Contract
+from roadworthy.transforms.cleaning.compiled import PREFIX, Compiled, Flag, compile_plan, fresh_flag
+from roadworthy.transforms.cleaning.declared import Rule, check_contract
+from roadworthy.transforms.cleaning.result import CleaningCounts, CleaningResult
+
+__all__ = ["CleaningPlan"]
+
+_BAD = f"{PREFIX}_bad"
+
+
+@dataclass(frozen=True, slots=True)
+class CleaningPlan:
+    """A contract that was found sound, ready to be applied.
+
+    ``time`` and ``target`` are column names (``time`` may be empty). Freshness is measured against the newest
+    value of the time column, or of the column itself where the project has no time column.
+    """
+
+    contract: Contract
+    time: str
+    target: str
+    _rules: tuple[Rule, ...]
+    _ages: Mapping[str, int]
+    _compiled: dict[object, Compiled] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def build(cls, contract: Contract, time: str, target: str) -> CleaningPlan:
+        """The plan of a contract; raises ProjectFileError with every problem the contract has."""
+        rules, ages = check_contract(contract, time, target)
+        return cls(contract, time, target, rules, ages)
+
+    def apply(self, raw: pl.LazyFrame, counts: CleaningCounts | None = None) -> CleaningResult:
+        """Kept and quarantined rows, lazily.
+
+        ``raw`` may carry ``_row``; otherwise rows are numbered from 0. ``counts``, from ``check`` on the same
+        rows, spares every condition that was found to mark nothing. Nothing is read here, except the newest
+        time where freshness is declared. Raises DataError when declared columns lack.
+        """
+        plan, flags = self._flags(raw)
+        unique = plan.unique
+        if counts is not None:
+            flags = [flag for flag in flags if flag.reason in counts.reasons]
+            unique = [one for one in unique if one[0] in counts.reasons]
+        prepared = plan.prepare(raw)
+        marks: list[tuple[str, pl.Expr]] = [(flag.reason, flag.condition) for flag in flags]
+        for at, (reason, columns) in enumerate(unique):
+            mark = f"{PREFIX}_again{at}"
+            again = _repeated(plan.prepare(raw), columns, flags, mark)
+            prepared = prepared.join(again, on="_row", how="left", maintain_order="left")
+            marks.append((reason, pl.col(mark)))
+        bad = _any([condition for _, condition in marks])
+        kept = prepared.filter(~bad) if marks else prepared
+        reasons = [pl.when(condition).then(pl.lit(reason)) for reason, condition in marks]
+        listed = pl.concat_list(reasons).list.drop_nulls() if reasons else pl.lit([], dtype=pl.List(pl.String))
+        return CleaningResult(
+            kept.select("_row", *plan.columns),
+            prepared.filter(bad).select(*plan.as_they_came(), "_row", listed.alias("_reasons")),
+            plan.notes,
+        )
+
+    def check(self, raw: pl.LazyFrame) -> CleaningCounts:
+        """Counts by reason and by repair, from one streaming aggregation (two where freshness is declared).
+
+        Uniqueness of whole rows is counted over 64-bit hashes; ``apply`` compares the values themselves.
+        """
+        plan, flags = self._flags(raw)
+        prepared = plan.prepare(raw)
+        queries = {"rows": pl.len().cast(pl.Int64)}
+        queries |= {f"f{at}": flag.condition.sum().cast(pl.Int64) for at, flag in enumerate(flags)}
+        queries |= {f"r{at}": flag.sum().cast(pl.Int64) for at, flag in enumerate(plan.repairs.values())}
+        bad = _any([flag.condition for flag in flags])
+        queries["bad"] = bad.sum().cast(pl.Int64) if flags else pl.lit(0, dtype=pl.Int64)
+        for at, (_, columns) in enumerate(plan.unique):
+            value = pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns).hash()
+            present = value.filter(~bad) if flags else value
+            distinct = (present.drop_nulls() if len(columns) == 1 else present).n_unique()
+            total = present.count() if len(columns) == 1 else present.len()
+            queries[f"u{at}"] = total.cast(pl.Int64) - distinct.cast(pl.Int64)
+        row = prepared.select(**queries).collect(engine="streaming").row(0, named=True)
+        reasons = {flag.reason: row[f"f{at}"] or 0 for at, flag in enumerate(flags)}
+        reasons |= {reason: row[f"u{at}"] for at, (reason, _) in enumerate(plan.unique)}
+        repairs = {name: row[f"r{at}"] or 0 for at, name in enumerate(plan.repairs)}
+        again = [row[f"u{at}"] for at in range(len(plan.unique))]
+        quarantined = (row["bad"] or 0) + (again[0] if len(again) == 1 else self._repeats(raw, plan, flags, again))
+        return CleaningCounts(
+            row["rows"],
+            row["rows"] - quarantined,
+            quarantined,
+            {reason: count for reason, count in reasons.items() if count},
+            {repair: count for repair, count in repairs.items() if count},
+            plan.notes,
+        )
+
+    def apply_rows(
+        self, frame: pl.DataFrame, *, optional: Collection[str] = ()
+    ) -> tuple[pl.DataFrame, list[list[str]]]:
+        """Live rows: all of them, typed, and beside each its problems (empty: the row meets the contract).
+
+        The same expressions as ``apply``; uniqueness, duplicates and freshness are switched off. The target and
+        the ``optional`` columns (excluded ones, known only later) may be absent and then travel as missing; by
+        themselves they are not judged. Cells that cannot be read are null in the clean frame. Raises DataError
+        when other declared columns lack.
+        """
+        spared = frozenset({self.target, *optional})
+        key = (spared, tuple(frame.schema.items()))
+        plan = self._compiled.get(key)
+        if plan is None:
+            plan = self._compiled[key] = compile_plan(self.contract, self._rules, frame.schema, absent=spared)
+        flags = [flag for flag in plan.flags if flag.column not in spared]
+        queries = [pl.col(name) for name in plan.columns]
+        queries += [flag.condition.fill_null(value=False).alias(f"{PREFIX}_f{at}") for at, flag in enumerate(flags)]
+        done = plan.prepare(frame.lazy()).select(*queries).collect(engine="in-memory")
+        problems: list[list[str]] = [[] for _ in range(done.height)]
+        for at, flag in enumerate(flags):
+            marked = done.get_column(f"{PREFIX}_f{at}")
+            if marked.any():
+                for row in marked.arg_true().to_list():
+                    problems[row].append(flag.reason)
+        return done.select(plan.columns), problems
+
+    def _flags(self, raw: pl.LazyFrame) -> tuple[Compiled, list[Flag]]:
+        plan = compile_plan(self.contract, self._rules, raw.collect_schema())
+        if not self._ages:
+            return plan, plan.flags
+        prepared = plan.prepare(raw)
+        clocks = {name: self.time or name for name in self._ages}
+        newest = prepared.select(pl.col(sorted(set(clocks.values()))).max()).collect(engine="streaming")
+        fresh = []
+        for name, age in self._ages.items():
+            latest: datetime | None = newest.item(0, clocks[name])
+            if latest is not None:
+                oldest = latest - timedelta(microseconds=age)
+                fresh.append(fresh_flag(name, self.contract.columns[name].freshness, oldest))
+        return plan, [*plan.flags, *fresh]
+
+    def _repeats(self, raw: pl.LazyFrame, plan: Compiled, flags: list[Flag], again: list[int]) -> int:
+        """Rows that any of several uniqueness conditions marks."""
+        if not any(again):
+            return 0
+        marked = [
+            _repeated(plan.prepare(raw), columns, flags, f"{PREFIX}_again").select("_row")
+            for (_, columns), count in zip(plan.unique, again, strict=True)
+            if count
+        ]
+        union = pl.concat(marked).select(pl.col("_row").n_unique())
+        return int(union.collect(engine="streaming").item())
+
+
+def _any(conditions: list[pl.Expr]) -> pl.Expr:
+    if not conditions:
+        return pl.lit(value=False)
+    return pl.any_horizontal(conditions).fill_null(value=False)
+
+
+def _repeated(prepared: pl.LazyFrame, columns: tuple[str, ...], flags: list[Flag], mark: str) -> pl.LazyFrame:
+    """``_row`` of every row whose values occur in an earlier row, among rows that no flag marks."""
+    sound = prepared.filter(~_any([flag.condition for flag in flags])) if flags else prepared
+    if len(columns) == 1:
+        sound = sound.filter(pl.col(columns[0]).is_not_null())
+    key = pl.col(columns[0]) if len(columns) == 1 else pl.struct(columns)
+    return sound.filter(~key.is_first_distinct()).select("_row", pl.lit(value=True).alias(mark))

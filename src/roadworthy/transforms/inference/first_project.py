@@ -1,0 +1,156 @@
+"""The order of inference: profiles, contract, typed sample, task, roles, leaks.
+
+In: raw rows and the target's name. Out: an ``Inference``. Up to four million cells are looked at whole; of larger
+tables an evenly spread sample of 200,000 rows is profiled, and what it says of missing values, uniqueness and labels
+is then checked over all rows in one streaming query.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import polars as pl
+
+from roadworthy.errors import Problem, SourceError, TargetError, nearest
+from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.records.project import Task
+from roadworthy.transforms.cleaning import CleaningPlan
+from roadworthy.transforms.inference.columns import Profile, profile
+from roadworthy.transforms.inference.leaks import find_leaks
+from roadworthy.transforms.inference.result import Inference, Note
+from roadworthy.transforms.inference.roles import Roles, roles_of
+from roadworthy.transforms.inference.targets import task_of
+
+__all__ = ["infer"]
+
+_SAMPLE = 200_000
+_WHOLE_CELLS = 20_000_000
+
+
+def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None = None, source_name: str) -> Inference:
+    """The first project for these rows.
+
+    ``frame`` holds raw rows (text or native types); ``source_name`` is what a person reads about where they came
+    from. Raises SourceError for a table without rows or with a reserved column name, TargetError when the target
+    lacks or cannot be learned from.
+    """
+    lazy = frame.lazy()
+    schema = lazy.collect_schema()
+    _check_target_name(schema.names(), target, source_name)
+    rows = int(lazy.select(pl.len()).collect(engine="streaming").item())
+    if rows == 0:
+        raise SourceError(f"{source_name} has no rows", next_step="name a source that has some")
+    sample, whole = _sample(lazy, rows, len(schema))
+    profiles = {name: profile(sample.get_column(name), is_target=name == target) for name in sample.columns}
+    contract = Contract(columns={name: one.column for name, one in profiles.items()})
+    plan = CleaningPlan.build(contract, "", target)
+    clean, _ = plan.apply_rows(sample, optional=sample.columns)
+    chosen, positive, sentences = task_of(profiles[target], clean.get_column(target), task)
+    notes = [Note(target, "task", sentence) for sentence in sentences]
+    roles = roles_of(profiles, target, clean)
+    findings = find_leaks(clean, target, chosen, positive, _inputs(profiles, roles, target))
+    for finding in findings:
+        if finding.details["exclude"]:
+            roles.exclude.setdefault(finding.subject, finding.sentence)
+    contract = _contract(profiles, roles, target, chosen)
+    notes += [note for one in profiles.values() for note in one.notes]
+    notes += roles.notes
+    notes += [Note(finding.subject, "leak", finding.sentence) for finding in findings]
+    notes += _duplicates(sample, rows, roles)
+    if not [name for name in _inputs(profiles, roles, target) if profiles[name].filled >= 0.05 * sample.height]:
+        notes.append(Note("", "inputs", "no filled column is left that a model could learn from; declare [features]"))
+    if not whole:
+        notes.append(Note("", "sample", f"looked at {sample.height:,} of {rows:,} rows, evenly spread"))
+        contract = _widened(lazy, contract, roles, target, notes)
+    return Inference(
+        source_name=source_name,
+        target=target,
+        task=chosen,
+        positive=positive,
+        contract=contract,
+        time=roles.time,
+        entity=roles.entity,
+        personal=tuple(roles.personal),
+        protected=tuple(roles.protected),
+        exclude=roles.exclude,
+        findings=tuple(findings),
+        notes=tuple(notes),
+        rows=rows,
+        sampled=sample.height,
+    )
+
+
+def _check_target_name(columns: list[str], target: str, source_name: str) -> None:
+    if target in columns:
+        return
+    close = nearest(target, columns)
+    hint = f"; did you mean {close!r}?" if close else ""
+    raise TargetError(
+        f"{source_name} has no column {target!r}{hint}",
+        problems=(Problem(f"columns: {', '.join(columns)}"),),
+        next_step=f"roadworthy init DATA --target {close or 'COLUMN'}",
+    )
+
+
+def _sample(lazy: pl.LazyFrame, rows: int, width: int) -> tuple[pl.DataFrame, bool]:
+    if rows * width <= _WHOLE_CELLS or rows <= _SAMPLE:
+        return lazy.collect(engine="streaming"), True
+    every = -(-rows // _SAMPLE)
+    # a hash of the row's number spreads the sample without falling into step with any rhythm of the data
+    spread = lazy.with_row_index("__at").filter(pl.col("__at").hash(seed=7) % every == 0).drop("__at")
+    return spread.collect(engine="streaming"), False
+
+
+def _inputs(profiles: dict[str, Profile], roles: Roles, target: str) -> list[str]:
+    gone = {target, roles.time, roles.entity, *roles.exclude, *roles.personal}
+    return [
+        name for name, one in profiles.items()
+        if name not in gone and one.column.type is not ColumnType.TEXT and not one.free_text
+    ]  # fmt: skip
+
+
+def _contract(profiles: dict[str, Profile], roles: Roles, target: str, task: Task) -> Contract:
+    columns = {}
+    for name, one in profiles.items():
+        column = one.column
+        if name in roles.personal:
+            # a keyed hash is written in its place, so nothing but its presence can be asked of it
+            column = ColumnContract(type=ColumnType.TEXT)
+        elif name in roles.exclude:
+            column = msgspec.structs.replace(column, min=None, max=None, allowed=())
+        if name in {roles.time, roles.entity} and one.filled == one.rows:
+            column = msgspec.structs.replace(column, missing=MissingPolicy.REJECT)
+        if name == target and task is Task.REGRESSION:
+            column = msgspec.structs.replace(column, allowed=())
+        columns[name] = column
+    return Contract(columns=columns)
+
+
+def _duplicates(sample: pl.DataFrame, rows: int, roles: Roles) -> list[Note]:
+    keyed = [name for name, kind in sample.schema.items() if not kind.is_nested() and kind != pl.Object]
+    again = sample.height - sample.select(pl.struct(keyed).hash().n_unique()).item()
+    if not again:
+        return []
+    of = "" if sample.height == rows else f" of the {sample.height:,} looked at"
+    sentence = f"{again:,} rows{of} are equal to an earlier one in every column; they are kept"
+    if not roles.time and not roles.entity and again >= 0.005 * sample.height:
+        sentence += '. With neither time nor entity they are likely copies: write duplicates = "drop" under [contract]'
+    return [Note("", "duplicates", sentence)]
+
+
+def _widened(lazy: pl.LazyFrame, contract: Contract, roles: Roles, target: str, notes: list[Note]) -> Contract:
+    """What the sample promised, checked over all rows; a promise that does not hold is taken back."""
+    counts = CleaningPlan.build(contract, "", target).check(lazy)
+    columns = dict(contract.columns)
+    for reason, count in counts.reasons.items():
+        name, _, what = reason.partition(": ")
+        if name not in columns:
+            continue
+        if what == "missing":
+            columns[name] = msgspec.structs.replace(columns[name], missing=MissingPolicy.ALLOW)
+        elif what.startswith("below"):
+            columns[name] = msgspec.structs.replace(columns[name], min=None)
+        elif what == "not an allowed category":
+            columns[name] = msgspec.structs.replace(columns[name], allowed=())
+        elif name not in roles.personal:
+            notes.append(Note(name, "unreadable", f"{count:,} of {counts.rows_in:,} rows: {what}"))
+    return msgspec.structs.replace(contract, columns=columns)

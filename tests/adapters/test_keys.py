@@ -1,0 +1,121 @@
+"""Keys: signatures that hold, hashes that hide, files that nobody else reads."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import polars as pl
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roadworthy.adapters import keys as module
+from roadworthy.adapters.keys import Hasher, create_keys, keys_folder, load_keys, verify
+from roadworthy.errors import BundleError, StorageError, UsageError
+
+HASHER = Hasher(b"k" * 32)
+
+
+def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
+    keys = create_keys(tmp_path)
+    folder = keys_folder(tmp_path)
+    assert folder == tmp_path / ".roadworthy" / "keys"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "hashing.key", "signing.pem"]
+    for name in ("signing.pem", "hashing.key"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert (folder / ".gitignore").read_text() == "*\n"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    again = create_keys(tmp_path)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert again.fingerprint == keys.fingerprint == load_keys(tmp_path).fingerprint
+    assert again.hasher.hash_one("a") == keys.hasher.hash_one("a")
+
+
+def test_two_projects_share_nothing(tmp_path: Path) -> None:
+    one, two = create_keys(tmp_path / "one"), create_keys(tmp_path / "two")
+    assert one.fingerprint != two.fingerprint
+    assert one.hasher.fingerprint != two.hasher.fingerprint
+    assert one.hasher.hash_one("a") != two.hasher.hash_one("a")
+    assert not verify(two.public_pem, b"m", one.sign(b"m"))
+
+
+def test_a_signature_holds_for_its_message_alone(tmp_path: Path) -> None:
+    keys = create_keys(tmp_path)
+    signature = keys.sign(b"manifest")
+    assert len(signature) == 64
+    assert verify(keys.public_pem, b"manifest", signature)
+    assert not verify(keys.public_pem, b"manifest ", signature)
+    assert not verify(keys.public_pem, b"manifest", signature[:-1] + bytes([signature[-1] ^ 1]))
+    assert not verify(keys.public_pem, b"manifest", b"")
+
+
+def test_a_public_key_of_another_kind_is_refused() -> None:
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(BundleError, match="Ed25519"):
+        verify(pem, b"m", b"s")
+    with pytest.raises(BundleError, match="no"):
+        verify(b"nonsense", b"m", b"s")
+
+
+def test_missing_open_and_damaged_keys_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="roadworthy init") as caught:
+        load_keys(tmp_path)
+    assert len(caught.value.problems) == 2
+    create_keys(tmp_path)
+    signing = keys_folder(tmp_path) / "signing.pem"
+    signing.chmod(0o644)
+    with pytest.raises(UsageError, match="chmod 600"):
+        load_keys(tmp_path)
+    signing.chmod(0o600)
+    (keys_folder(tmp_path) / "hashing.key").write_text("abc")
+    with pytest.raises(UsageError, match="damaged"):
+        load_keys(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".roadworthy").touch()
+    with pytest.raises(StorageError, match="next: "):
+        create_keys(tmp_path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(st.none() | st.text(max_size=4) | st.sampled_from(["a", " a ", " "]), max_size=20))
+def test_law_a_column_is_hashed_as_its_values_are(values: list[str | None]) -> None:
+    hashed = HASHER.hash(pl.Series("who", values, dtype=pl.String))
+    assert hashed.name == "who"
+    assert hashed.dtype == pl.String
+    assert hashed.to_list() == [HASHER.hash_one(value) for value in values]
+    for value, found in zip(values, hashed.to_list(), strict=True):
+        assert (found is None) == (value is None or not value.strip())
+        if found is not None:
+            assert len(found) == 32
+            assert set(found) <= set("0123456789abcdef")
+
+
+def test_hashes_are_distinct_and_ignore_how_the_value_is_held() -> None:
+    texts = pl.Series([str(number) for number in range(50_000)])
+    hashed = HASHER.hash(texts)
+    assert hashed.n_unique() == 50_000
+    assert HASHER.hash(texts.cast(pl.Int64)).equals(hashed)
+    assert HASHER.hash_one(" 7 ") == HASHER.hash_one("7")
+    repeated = pl.concat([texts[:100]] * 50)
+    assert HASHER.hash(repeated).equals(pl.concat([hashed[:100]] * 50))
+
+
+def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 100)
+    hasher = Hasher(b"k" * 32)
+    for start in range(0, 1000, 50):
+        piece = pl.Series([str(number) for number in range(start, start + 50)])
+        assert hasher.hash(piece).equals(HASHER.hash(piece))
+        assert len(hasher._remembered) <= 100
+
+
+def test_a_key_has_32_bytes() -> None:
+    with pytest.raises(UsageError, match="32 bytes"):
+        Hasher(b"short")
