@@ -1,1 +1,26 @@
-"""Roadworthy: one declared standard, from raw rows to monitored production."""
+"""Roadworthy: takes a model from raw rows to monitored production and holds it to one declared standard.
+
+The public calls, one per command; importing this package is free, a call imports what it needs.
+
+>>> import roadworthy as rw
+>>> sorted(rw.__all__)
+['init', 'inspect', 'predict', 'promote', 'run', 'score', 'status', 'trace']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roadworthy.api import init, inspect, predict, promote, run, score, status, trace
+
+__all__ = ["init", "inspect", "predict", "promote", "run", "score", "status", "trace"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from roadworthy import api  # noqa: PLC0415 - two seconds that `import roadworthy` must not cost
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'roadworthy' has no attribute {name!r}; it has {', '.join(__all__)}")

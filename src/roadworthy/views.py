@@ -111,15 +111,23 @@ def with_charts(view: ReportView, standard: Standard, records: Records) -> Repor
 
 
 def _next_steps(version: Version) -> tuple[str, ...]:
+    """What a person can do now, most urgent first."""
+    by_outcome = {outcome: [v for v in version.verdict.requirements if v.outcome is outcome] for outcome in Outcome}
     if version.verdict.readiness is Readiness.READY:
-        return (f"roadworthy promote {version.number}",)
-    steps = [
-        f"{verdict.requirement}: {verdict.sentence}"
-        for outcome in (Outcome.ERROR, Outcome.FAIL, Outcome.INSUFFICIENT)
-        for verdict in version.verdict.requirements
-        if verdict.outcome is outcome
-    ]
-    return tuple(steps[:5])
+        return (f"make it the champion: roadworthy promote {version.number}",)
+    steps = [f"repair the check of {verdict.requirement}: it broke" for verdict in by_outcome[Outcome.ERROR]]
+    failing = [verdict.requirement for verdict in by_outcome[Outcome.FAIL]]
+    if failing:
+        steps.append(f"look at what fails ({', '.join(failing)}): more telling features, more or cleaner rows")
+    if any(finding.grade != "notes" for finding in version.evidence.findings):
+        steps.append("answer the findings below: is each column known when the prediction is made?")
+    open_ones = by_outcome[Outcome.INSUFFICIENT]
+    most = max((verdict.rows_needed for verdict in open_ones), default=0)
+    if most:
+        steps.append(f"collect about {most:,} more labelled rows for the holdout: that would settle what is open")
+    elif open_ones:
+        steps.append(f"collect more labelled rows: {', '.join(v.requirement for v in open_ones)} cannot be proven yet")
+    return tuple(steps)
 
 
 def _requirement_rows(spec: ProjectSpec, standard: Standard, version: Version) -> list[RequirementRow]:

@@ -113,9 +113,18 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch: pytest.M
     for start in range(0, 1000, 50):
         piece = pl.Series([str(number) for number in range(start, start + 50)])
         assert hasher.hash(piece).equals(HASHER.hash(piece))
-        assert len(hasher._remembered) <= 100
+        assert len(hasher._hashes) <= 150
 
 
 def test_a_key_has_32_bytes() -> None:
     with pytest.raises(UsageError, match="32 bytes"):
         Hasher(b"short")
+
+
+def test_a_call_inside_a_call_never_locks_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
+    hasher = Hasher(b"k" * 32)
+    piece = pl.Series("who", ["a", None, " b"])
+    with hasher._lock:
+        found = hasher.hash(piece)
+    assert found.equals(HASHER.hash(piece), check_names=True)

@@ -22,12 +22,16 @@ DIGEST = digest_data("rows")
 SOURCE = str(Path(__file__).parents[2] / "src")
 
 
-def run_python(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": SOURCE}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-    )  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def write_and_raise(lake: Lake, error: Exception) -> None:
+    with lake.writing("clean", DIGEST) as folder:
+        (folder / "half").touch()
+        raise error
 
 
 def leftovers(root: Path) -> list[str]:
@@ -53,9 +57,8 @@ def test_folders_are_named_by_stage_and_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES])
 def test_a_disk_that_refuses_is_named_with_the_space_left(tmp_path: Path, number: int) -> None:
     lake = Lake(tmp_path)
-    with pytest.raises(StorageError, match="MB free") as caught, lake.writing("clean", DIGEST) as folder:
-        (folder / "half").touch()
-        raise OSError(number, os.strerror(number))
+    with pytest.raises(StorageError, match="MB free") as caught:
+        write_and_raise(lake, OSError(number, os.strerror(number)))
     assert os.strerror(number) in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert caught.value.next_step
@@ -67,11 +70,10 @@ def test_a_full_disk_that_a_library_tells_as_text_is_recognised(tmp_path: Path) 
     lake = Lake(tmp_path)
     with pytest.raises(StorageError), lake.writing("clean", DIGEST):
         raise pl.exceptions.ComputeError("could not write: No space left on device (os error 28)")
-    with pytest.raises(StorageError), lake.writing("clean", DIGEST):
-        try:
-            raise OSError(errno.ENOSPC, "full")
-        except OSError as error:
-            raise RuntimeError("worker failed") from error
+    failure = RuntimeError("worker failed")
+    failure.__cause__ = OSError(errno.ENOSPC, "full")
+    with pytest.raises(StorageError):
+        write_and_raise(lake, failure)
 
 
 def test_other_errors_pass_through_as_they_are(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from roadworthy.adapters.sources.row_digest import RowDigest
 from roadworthy.errors import SourceError
 from roadworthy.testing import check_source
 
-FRAME = pl.DataFrame({"a": [1, None, 3], "b": ["x", "", None], "c": [0.5, float("nan"), None], "d": [True, None, False]})
+FRAME = pl.DataFrame(
+    {"a": [1, None, 3], "b": ["x", "", None], "c": [0.5, float("nan"), None], "d": [True, None, False]}
+)
 
 
 def test_every_kind_of_frame_is_a_source() -> None:
@@ -63,7 +65,14 @@ columns = st.fixed_dictionaries(
         "n": st.lists(st.none() | st.lists(st.integers(0, 2), max_size=2), min_size=6, max_size=6),
     }
 )
-SCHEMA = {"i": pl.Int64, "t": pl.String, "f": pl.Float64, "b": pl.Boolean, "d": pl.Date, "n": pl.List(pl.Int64)}
+SCHEMA: dict[str, Any] = {
+    "i": pl.Int64,
+    "t": pl.String,
+    "f": pl.Float64,
+    "b": pl.Boolean,
+    "d": pl.Date,
+    "n": pl.List(pl.Int64),
+}
 
 
 def _digest(*pieces: pl.DataFrame) -> str:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def test_a_change_between_two_readings_changes_the_fingerprint(shop: Path) -> No
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 
 
-def _as_owner(command: list[str | Path]) -> list[str]:
+def _as_owner(command: Sequence[str | Path]) -> list[str]:
     """PostgreSQL refuses to run as root; there it runs as the system's postgres user."""
     plain = [str(word) for word in command]
     return ["runuser", "-u", "postgres", "--", *plain] if os.getuid() == 0 else plain
@@ -127,15 +127,25 @@ def postgres() -> Iterator[str]:
     secret.chmod(0o644)
     port = _free_port()
     data = folder / "data"
-    init = [BINARIES / "initdb", "-D", data, "-U", "tester", "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync"]
+    init: list[str | Path] = [
+        BINARIES / "initdb",
+        "-D",
+        data,
+        "-U",
+        "tester",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={secret}",
+        "--no-sync",
+    ]
     subprocess.run(_as_owner(init), check=True, capture_output=True, cwd=folder)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    start = [BINARIES / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"]
+    start: list[str | Path] = [BINARIES / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"]
     subprocess.run(_as_owner(start), check=True, cwd=folder, stdout=subprocess.DEVNULL)
     try:
         yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
     finally:
-        stop = [BINARIES / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
+        stop: list[str | Path] = [BINARIES / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
         subprocess.run(_as_owner(stop), check=True, cwd=folder, stdout=subprocess.DEVNULL)
         shutil.rmtree(folder)
 

@@ -334,5 +334,11 @@ z = 1
     lines = key_lines(text)
     assert set(lines) == set(_paths(tomllib.loads(text)))
     expected = {"quoted.key": 2, "many.times.0.a": 6, "many.times.0.a.1.c d": 7, "many.times.0.a.2.0": 8}
-    expected |= {"many.times.1.lit": 11, "many.times.1.when": 13, "many.times.1.x.y": 14, "many.times.1.deep.z": 16, "table.é": 18}
+    expected |= {
+        "many.times.1.lit": 11,
+        "many.times.1.when": 13,
+        "many.times.1.x.y": 14,
+        "many.times.1.deep.z": 16,
+        "table.é": 18,
+    }
     assert {key: lines[key] for key in expected} == expected

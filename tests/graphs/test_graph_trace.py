@@ -160,4 +160,26 @@ def test_a_wrong_row_is_one_clear_error(network: Any) -> None:
 
 def test_regression_decides_the_estimate_itself(network: Any) -> None:
     found = trace(network(last="").SerializeToString(), {"X": np.ones((1, 4), dtype=np.float32)})
-    assert with_decision(found, 3.25, None, ()).layers[-1].values == ("3.25",)
+    assert with_decision(found, 3.25, None, ()).layers[-1].values == (3.25,)
+
+
+def test_a_skip_connection_ends_a_layer_where_two_read_it() -> None:
+    nodes = [
+        helper.make_node("Gemm", ["X", "W"], ["z"]),
+        helper.make_node("Relu", ["z"], ["h"]),
+        helper.make_node("Add", ["h", "z"], ["sum"]),
+        helper.make_node("Gemm", ["sum", "V"], ["last"]),
+        helper.make_node("Sigmoid", ["last"], ["score"]),
+    ]
+    weights = {"W": np.full((2, 3), -0.5, dtype=np.float32), "V": np.ones((3, 1), dtype=np.float32)}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("score", onnx.TensorProto.FLOAT, ["N", 1])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = trace(model.SerializeToString(), {"X": np.ones((1, 2), dtype=np.float32)})
+    assert names(found) == ["input", "hidden 1", "output (sigmoid)"]
+    assert found.layers[1].values == (-1.0, -1.0, -1.0)

@@ -178,3 +178,8 @@ def test_each_class_has_its_own_calibrator() -> None:
     assert len(fit_calibrators(scores, rng.integers(0, 3, 500))) == 3
     with pytest.raises(DataError, match="500 scores and 2 outcomes"):
         fit_calibrators(scores, np.array([0, 1]))
+
+
+def test_a_label_of_four_rows_is_only_counted() -> None:
+    found = sketch(pl.DataFrame({"c": ["common"] * 5 + ["secret"] * 4}), ["c"]).categories["c"]
+    assert (found.labels, found.counts, found.other) == (("common",), (5,), 4)

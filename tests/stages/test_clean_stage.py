@@ -77,7 +77,7 @@ def test_quarantine_is_written_even_when_empty(tmp_path: Path) -> None:
     rows = run(tmp_path, project(Column(type=INTEGER), a=Column(type=NUMBER)), a=[1.0, 2.0], y=[0, 1])
     bad = pl.read_parquet(tmp_path / "quarantine.parquet")
     assert (rows.quarantined, bad.height) == (0, 0)
-    assert bad.schema == pl.Schema({"a": pl.Float64, "y": pl.Int64, "_row": pl.Int64, "_reasons": pl.List(pl.String)})
+    assert dict(bad.schema) == {"a": pl.Float64, "y": pl.Int64, "_row": pl.Int64, "_reasons": pl.List(pl.String)}
 
 
 def test_no_row_left_names_the_reasons(tmp_path: Path) -> None:

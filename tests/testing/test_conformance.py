@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
 import polars as pl
 import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
-from roadworthy.protocols import Clock, Reporter, Source, Store
+from roadworthy.protocols import Clock, Reporter, Source, Store, TrainingData
 from roadworthy.records.model import ProgressLine
+from roadworthy.records.project import Task
 from roadworthy.testing import (
     ConformanceError,
     FixedClock,
@@ -20,6 +27,7 @@ from roadworthy.testing import (
     SilentReporter,
     check_source,
     check_store,
+    check_trainer,
 )
 
 FRAME = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -124,3 +132,80 @@ def test_the_reporter_remembers_and_the_clock_stands_still() -> None:
     assert (reporter.begun, reporter.steps, reporter.lines) == (["train"], {"train": 2}, [line])
     assert reporter.ended == [("train", "", True)]
     assert clock.now() == clock.now()
+
+
+class LeastSquares:
+    """A fitted regression on X."""
+
+    best_step = 1
+
+    def __init__(self, weights: NDArray[np.float32], shift: float) -> None:
+        self.weights = weights
+        self.shift = shift
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        return (x @ self.weights)[:, 0].astype(np.float64)
+
+    def to_onnx(self) -> bytes:
+        weights = numpy_helper.from_array(self.weights + np.float32(self.shift), "w")
+        x = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, len(self.weights)])
+        score = helper.make_tensor_value_info("score", TensorProto.FLOAT, [None, 1])
+        node = helper.make_node("MatMul", ["X", "w"], ["score"])
+        graph = helper.make_graph([node], "least squares", [x], [score], [weights])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        return bytes(onnx.load_from_string(model.SerializeToString()).SerializeToString())
+
+
+class LeastSquaresTrainer:
+    """A trainer small enough to read; its faults are switched on by name."""
+
+    name = "least-squares"
+    fits = itertools.count()
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+
+    def defaults(self, task: Task, rows: int) -> Mapping[str, Any]:  # noqa: ARG002 - the protocol's signature
+        return {}
+
+    def space(self, task: Task) -> Mapping[str, tuple[Any, ...]]:  # noqa: ARG002 - the protocol's signature
+        return {"empty": ()} if self.fault == "space" else {}
+
+    def fit(
+        self,
+        data: TrainingData,
+        parameters: Mapping[str, Any],  # noqa: ARG002 - the protocol's signature
+        report: Callable[[ProgressLine], None],
+    ) -> LeastSquares:
+        weights = np.linalg.lstsq(data.x, data.y, rcond=None)[0].astype(np.float32)[:, None]
+        loss = float("nan") if self.fault == "loss" else 1.0
+        if self.fault != "silent":
+            line = ProgressLine(
+                candidate="a", step=1, train_loss=loss, valid_loss=1.0, train_quality=0.0, valid_quality=0.0
+            )
+            report(line)
+        if self.fault == "restless":
+            weights = weights + np.float32(next(self.fits))
+        if self.fault == "greedy":
+            data.x[0, 0] = 0
+        return LeastSquares(weights, 0.01 if self.fault == "graph" else 0.0)
+
+
+def test_a_small_trainer_conforms() -> None:
+    check_trainer(LeastSquaresTrainer, tasks=[Task.REGRESSION])
+
+
+@pytest.mark.parametrize(
+    ("fault", "law"),
+    [
+        ("space", "has values"),
+        ("loss", "losses are finite"),
+        ("silent", "every round reports"),
+        ("restless", "same seed, same model"),
+        ("greedy", "leaves the data alone"),
+        ("graph", "differ by"),
+    ],
+)
+def test_broken_trainers_are_caught(fault: str, law: str) -> None:
+    with pytest.raises(ConformanceError, match=law):
+        check_trainer(lambda: LeastSquaresTrainer(fault), tasks=[Task.REGRESSION])

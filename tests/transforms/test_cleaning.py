@@ -65,8 +65,8 @@ def test_texts_are_read_and_repaired(column: Column, raw: Any, clean: Any) -> No
     assert not any(reasons)
 
 
-def moment(*parts: int) -> datetime:
-    return datetime(*parts)  # noqa: DTZ001 - clean times are UTC without a zone
+def moment(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, us: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, second, us)  # noqa: DTZ001 - clean times are UTC without a zone
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,8 @@ def test_times_are_read_as_utc(time_format: str, raw: Any, clean: Any) -> None:
         (Column(type=TIME), "2004-02-30", pl.String, "x: not a time"),
         (Column(type=TIME), 5, pl.Int64, "x: not a time"),
         (Column(type=TIME, time_format="epoch_s"), 10**18, pl.Int64, "x: not a time"),
+        (Column(type=TIME, time_format="epoch_s"), "-62135596801", pl.String, "x: not a time"),
+        (Column(type=TIME, freshness="90 days"), -62135596800000001, pl.Datetime("us"), "x: not a time"),
         (Column(type=NUMBER, missing=REJECT), "", pl.String, "x: missing"),
         (Column(type=NUMBER, missing=REJECT), float("nan"), pl.Float64, "x: missing"),
         (Column(type=NUMBER, missing=REJECT, sentinels=("999",)), 999, pl.Int16, "x: missing"),
@@ -259,6 +261,9 @@ def test_live_rows_may_lack_the_target_and_optional_columns() -> None:
     clean, problems = plan.apply_rows(pl.DataFrame({"a": ["1", "x"]}), optional=["late"])
     assert clean.to_dict(as_series=False) == {"a": [1.0, None], "late": [None, None], "y": [None, None]}
     assert problems == [[], ["a: not a number"]]
+    present = pl.DataFrame({"a": ["1"], "late": ["junk"], "y": ["perhaps"]})
+    assert plan.apply_rows(present, optional=["late"])[1] == [[]]
+    assert plan.apply_rows(present)[1] == [["late: not a number"]]
     with pytest.raises(DataError, match="lack"):
         plan.apply_rows(pl.DataFrame({"a": ["1"]}))
 

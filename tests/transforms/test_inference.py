@@ -42,7 +42,7 @@ def cycle(*values: Any) -> list[Any]:
 
 
 def numbers(low: int = 0, high: int = 60) -> list[int]:
-    return RNG.integers(low, high, N).tolist()
+    return [int(one) for one in RNG.integers(low, high, N)]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,20 @@ def test_texts_are_recognised(values: list[Any], expected: Column | None) -> Non
         assert (found.type, found.time_format) == (ColumnType.TIME, "%Y-%m-%d %H.%M.%S")
         return
     assert found == expected
+
+
+@pytest.mark.parametrize(("unit", "per"), [("epoch_s", 1), ("epoch_ms", 1_000), ("epoch_us", 1_000_000)])
+def test_epochs_are_recognised_by_name_and_range(unit: str, per: int) -> None:
+    seconds = [(1_700_000_000 + 60 * at) * per for at in range(N)]
+    found = inferred(event_time=seconds, balance=seconds)
+    assert (found.time, found.contract.columns["event_time"].time_format) == ("event_time", unit)
+    assert found.contract.columns["balance"].type is ColumnType.INTEGER
+
+
+def test_amounts_do_not_fall_below_zero() -> None:
+    amounts = [float(at % 7) + 0.5 for at in range(N)]
+    found = inferred(dwell_seconds=amounts, level=amounts, warmer_days=[one - 2 for one in amounts]).contract.columns
+    assert (found["dwell_seconds"].min, found["level"].min, found["warmer_days"].min) == (0, None, None)
 
 
 @pytest.mark.parametrize("code", [-200, 999, -1, 9999])
@@ -193,6 +207,19 @@ def test_power_that_stands_apart_is_a_question_and_with_a_telling_name_an_exclus
     told = inferred(duration=strong, noise=RNG.normal(size=N).tolist())
     assert set(told.exclude) == {"duration"}
     assert "'duration'" in told.exclude["duration"]
+
+
+def test_what_is_named_like_a_leak_or_filled_with_one_goes_with_it() -> None:
+    strong = (EVENT * 2.0 + RNG.normal(size=N) * 0.5).tolist()
+    found = inferred(predicted_share=strong, prediction=[one > 1 for one in strong], noise=RNG.normal(size=N).tolist())
+    assert set(found.exclude) == {"predicted_share", "prediction"}
+    lost = RNG.random(N) < 0.2
+    code = [None if gone else ("won" if one else "lost") for one, gone in zip(EVENT, lost, strict=True)]
+    beside = [None if gone else float(at % 9) for at, gone in enumerate(lost)]
+    y = [int(one) if not gone else 0 for one, gone in zip(EVENT, lost, strict=True)]
+    family = inferred(y=y, code=code, beside=beside, noise=RNG.normal(size=N).tolist())
+    assert set(family.exclude) == {"code", "beside"}
+    assert "beside is missing where code is" in family.exclude["beside"]
 
 
 def test_honest_columns_are_no_leaks() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -27,23 +28,10 @@ _SIGNING = "signing.pem"
 _HASHING = "hashing.key"
 _HASH_BYTES = 16  # 32 hexadecimal characters: a billion values collide with probability 1.5e-21
 _HASHING_KEY_BYTES = 32
-_REMEMBERED = 1 << 20  # hashes kept at hand; about 250 MB of memory at the most
+_REMEMBERED = 1 << 21  # hashes kept at hand: some 300 MB of memory, unless one piece of a column has more
 
-
-class _Remembered(dict[str | None, str | None]):
-    """Text to hash, computed on first sight; the C-speed lookup is why this is a dict."""
-
-    def __init__(self, key: bytes) -> None:
-        super().__init__()
-        self._key = key
-
-    def __missing__(self, text: str | None) -> str | None:
-        trimmed = None if text is None else text.strip()
-        if not trimmed:
-            return None
-        found = hashlib.blake2b(trimmed.encode(), key=self._key, digest_size=_HASH_BYTES).hexdigest()
-        self[text] = found
-        return found
+# Polars may run a second column inside a call that waits for its thread pool; waiting without end would lock up both.
+_PATIENCE_S = 5.0
 
 
 class Hasher:
@@ -57,7 +45,13 @@ class Hasher:
         if len(key) != _HASHING_KEY_BYTES:
             raise UsageError(f"a hashing key has {_HASHING_KEY_BYTES} bytes, this one {len(key)}")
         self._key = key
-        self._remembered = _Remembered(key)
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._texts = pl.Categories.random("roadworthy")
+        self._anchor = pl.Series([], dtype=pl.Categorical(self._texts))  # Polars drops numbers that no series uses
+        self._hashes = pl.Series("hash", [], dtype=pl.String)
 
     @property
     def fingerprint(self) -> Digest:
@@ -66,24 +60,41 @@ class Hasher:
 
     def hash_one(self, text: str | None) -> str | None:
         """The hash of one value; None for a missing or blank one."""
-        return _Remembered(self._key)[text]
+        trimmed = None if text is None else text.strip()
+        if not trimmed:
+            return None
+        return hashlib.blake2b(trimmed.encode(), key=self._key, digest_size=_HASH_BYTES).hexdigest()
 
     def hash(self, series: pl.Series) -> pl.Series:
         """The hashes of a column of any type, through its text form; String, same name and length.
 
-        Law: ``hash(s)[i] == hash_one(s.cast(String)[i])``.
+        Every distinct text is hashed once, also over many calls: Polars numbers the texts, and the number finds
+        the hash. Law: ``hash(s)[i] == hash_one(s.cast(String)[i])``.
         """
         texts = series.cast(pl.String)
-        distinct = texts.unique()
-        if len(self._remembered) + len(distinct) > _REMEMBERED:
-            self._remembered = _Remembered(self._key)
-        look_up = self._remembered.__getitem__
-        if 2 * len(distinct) > len(texts):
-            return pl.Series(series.name, list(map(look_up, texts.to_list())), dtype=pl.String)
-        hashes = pl.Series("hash", list(map(look_up, distinct.to_list())), dtype=pl.String)
-        table = pl.DataFrame({"text": distinct, "hash": hashes})
-        joined = texts.to_frame("text").join(table, on="text", how="left", maintain_order="left")
-        return joined.get_column("hash").alias(series.name)
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            return pl.Series(series.name, list(map(self.hash_one, texts.to_list())), dtype=pl.String)
+        try:
+            if len(self._hashes) > _REMEMBERED:
+                self._forget()
+            numbers = texts.cast(pl.Categorical(self._texts)).to_physical()
+            self._learn(numbers, texts)
+            hashes = self._hashes
+        finally:
+            self._lock.release()
+        return hashes.gather(numbers).alias(series.name)
+
+    def _learn(self, numbers: pl.Series, texts: pl.Series) -> None:
+        """Hash the texts whose numbers are new. Numbers are given in sequence, from 0."""
+        known = len(self._hashes)
+        new = numbers.is_not_null() & (numbers >= known)
+        fresh = pl.DataFrame({"number": numbers.filter(new), "text": texts.filter(new)}).unique("number").sort("number")
+        if fresh.is_empty():
+            return
+        if fresh["number"][-1] != known + len(fresh) - 1:
+            raise RuntimeError("this version of Polars does not number categories in sequence")
+        added = pl.Series("hash", list(map(self.hash_one, fresh["text"].to_list())), dtype=pl.String)
+        self._hashes = pl.concat([self._hashes, added], rechunk=True)
 
 
 class Keys:

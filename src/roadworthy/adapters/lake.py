@@ -30,7 +30,16 @@ _TEMPORARY = re.compile(r"\.tmp-(\d+)-[0-9a-f]+")
 _NAME_LENGTH = 16
 _CREATING = threading.Lock()  # between making a temporary folder and locking it, no one of this process cleans
 
-_STORAGE_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR}
+_STORAGE_ERRNOS = {
+    errno.ENOSPC,
+    errno.EFBIG,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+}
 _STORAGE_TEXTS = (  # what libraries make of the same errors
     "No space left on device",
     "File too large",

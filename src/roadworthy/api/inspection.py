@@ -250,8 +250,9 @@ def _sample(  # noqa: PLR0917 - everything that a sample is made of
     labels = label_text(column)
     unknown = sorted(set(labels.unique().to_list()) - set(codes))
     if unknown:
-        raise TargetError(f"the model does not know the labels {', '.join(unknown[:5])}",
-                          problems=[Problem(f"labels {', '.join(unknown[:5])}", expected=", ".join(classes))])  # fmt: skip
+        shown = ", ".join(unknown[:5])
+        problem = Problem(f"labels {shown}", expected=", ".join(classes), where=f"column {target}")
+        raise TargetError(f"the model does not know the labels {shown}", problems=[problem])
     y = labels.replace_strict(codes, return_dtype=pl.Int64).to_numpy()
     cut = threshold if threshold is not None else subject.threshold
     cut = 0.5 if cut is None and task is Task.BINARY else cut

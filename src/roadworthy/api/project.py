@@ -136,6 +136,8 @@ def _remarks(found: Inference) -> dict[str, str]:
     """Each note above the key that it explains."""
     remarks: dict[str, list[str]] = {}
     for note in found.notes:
+        if note.kind == "leak" and note.column in found.exclude:
+            continue  # the reason stands beside the exclusion itself
         key = _TABLE_OF_KIND.get(note.kind, f"contract.columns.{note.column}" if note.column else "")
         subject = f"{note.column}: " if note.column and key in {"data.exclude", "data.time", "data.entity"} else ""
         remarks.setdefault(key, []).append(f"{subject}{note.sentence}")

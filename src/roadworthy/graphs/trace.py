@@ -83,9 +83,11 @@ def with_decision(
     Binary: ``score`` is the probability of the positive class ``classes[1]``, positive from ``threshold`` on.
     Multiclass (``threshold`` None, several scores): the class of the highest. Regression (no classes): the score.
     """
+    answer: float | str
     scores = [float(value) for value in np.atleast_1d(np.asarray(score, dtype=np.float64))]
     if not classes:
-        name, answer = "decision (the estimate itself)", repr(scores[0])
+        name = "decision (the estimate itself)"
+        answer = scores[0]
     elif threshold is not None and len(scores) == 1:
         positive = scores[0] >= threshold
         relation = "≥" if positive else "<"

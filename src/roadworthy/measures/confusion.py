@@ -21,6 +21,7 @@ from roadworthy.measures.intervals import (
     cluster_count,
     cluster_sums,
     like_proportion,
+    skewed_t,
 )
 from roadworthy.measures.samples import Sample
 
@@ -28,6 +29,10 @@ __all__ = ["MIN_CLASS_ROWS", "balanced_accuracy", "confusion_counts", "macro_f1"
 
 MIN_CLASS_ROWS = 20
 """Measures that weigh classes alike need this many rows of the rarest: below it their bounds miss too often."""
+
+
+_Formula = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+"""A confusion matrix → a value in [0, 1] and its derivative by each cell."""
 
 
 def confusion_counts(sample: Sample) -> NDArray[np.int64]:
@@ -39,20 +44,20 @@ def confusion_counts(sample: Sample) -> NDArray[np.int64]:
 def balanced_accuracy(sample: Sample, confidence: float) -> Bounds:
     """Mean over classes of the share of their rows decided rightly."""
     _enough(sample)
-    return _from_matrix(sample, confidence, _balanced_value)
+    return _from_matrix(sample, confidence, _balanced)
 
 
 def mcc(sample: Sample, confidence: float) -> Bounds:
     """Matthews correlation of prediction and truth (Gorodkin's R_K for more than two classes)."""
     _enough(sample)
-    halved = _from_matrix(sample, confidence, lambda counts: (1 + _mcc_value(counts)) / 2)
+    halved = _from_matrix(sample, confidence, _halved_mcc)
     return halved._replace(value=2 * halved.value - 1, lower=2 * halved.lower - 1, upper=2 * halved.upper - 1)
 
 
 def macro_f1(sample: Sample, confidence: float) -> Bounds:
     """Mean over classes of F1."""
     _enough(sample)
-    return _from_matrix(sample, confidence, _macro_f1_value)
+    return _from_matrix(sample, confidence, _macro_f1)
 
 
 def _enough(sample: Sample) -> None:
@@ -61,16 +66,16 @@ def _enough(sample: Sample) -> None:
         raise NotEnough(f"needs at least {MIN_CLASS_ROWS} rows of the rarest class, has {rarest}")
 
 
-def _from_matrix(sample: Sample, confidence: float, value_of: Callable[[NDArray[np.float64]], float]) -> Bounds:
+def _from_matrix(sample: Sample, confidence: float, formula: _Formula) -> Bounds:
     """Bounds of a value in [0, 1], as of a share of as many rows as give it the same variance.
 
     The variance comes from each cell's influence on the value (delta method), at a matrix to which two rows
     are added as if prediction and truth were independent.
     """
     counts = confusion_counts(sample).astype(np.float64)
-    value = value_of(counts)
+    value, slope = formula(counts)
     smooth = counts + 2 * np.outer(counts.sum(axis=1), counts.sum(axis=0) + 0.5) / sample.n**2
-    centre, gradient = value_of(smooth), _gradient(value_of, smooth)
+    centre, gradient = formula(smooth)
     shares = smooth / smooth.sum()
     mean = float((shares * gradient).sum())
     variance = float((shares * (gradient - mean) ** 2).sum()) * sample.n * _design_effect(sample, gradient)
@@ -80,6 +85,12 @@ def _from_matrix(sample: Sample, confidence: float, value_of: Callable[[NDArray[
         student = special.stdtrit(groups - 1, confidence) / special.ndtri(confidence)
         size /= float(student) ** 2
     lower, upper = like_proportion(value, size, confidence)
+    influence = slope[sample.y, sample.decision]
+    try:  # where a rare cell decides, the value is skewed beyond what a share would be: take the wider bound
+        skewed = skewed_t(value, influence - influence.mean(), sample.clusters, confidence)
+        lower, upper = max(0.0, min(lower, skewed.lower)), min(1.0, max(upper, skewed.upper))
+    except NotEnough:  # every row has the same influence: a perfect matrix, which the share's bounds are made for
+        pass
     method = "delta method, Jeffreys at its effective size" + (", clustered by entity" if groups else "")
     return Bounds(value, lower, upper, method, groups)
 
@@ -92,35 +103,39 @@ def _design_effect(sample: Sample, gradient: NDArray[np.float64]) -> float:
     if groups < 10:
         raise NotEnough(f"needs at least 10 entities, has {groups}")
     influence = gradient[sample.y, sample.decision]
-    influence -= influence.mean()
+    influence = influence - influence.mean()
     simple = float(influence @ influence)
     sums = cluster_sums(sample.clusters, influence)
     return max(1.0, groups / (groups - 1) * float(sums @ sums) / simple) if simple > 0 else sample.n / groups
 
 
-def _gradient(value_of: Callable[[NDArray[np.float64]], float], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Central differences of the value by each cell of the matrix."""
-    gradient = np.zeros_like(counts)
-    for cell in np.ndindex(counts.shape):
-        step = 1e-4 * counts[cell]
-        up, down = counts.copy(), counts.copy()
-        up[cell] += step
-        down[cell] -= step
-        gradient[cell] = (value_of(up) - value_of(down)) / (2 * step)
-    return gradient
+def _balanced(counts: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Mean recall, and its derivative by each cell."""
+    k = len(counts)
+    actual = np.maximum(counts.sum(axis=1), 1e-300)
+    recall = np.diag(counts) / actual
+    gradient = np.diag(1 / actual) - (recall / actual)[:, None]
+    return float(recall.mean()), np.asarray(gradient / k)
 
 
-def _balanced_value(counts: NDArray[np.float64]) -> float:
-    return float(np.mean(np.diag(counts) / np.maximum(counts.sum(axis=1), 1e-300)))
+def _macro_f1(counts: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Mean F1, and its derivative by each cell."""
+    k = len(counts)
+    both = np.maximum(counts.sum(axis=1) + counts.sum(axis=0), 1e-300)
+    f1 = 2 * np.diag(counts) / both
+    gradient = np.diag(2 / both) - (f1 / both)[:, None] - (f1 / both)[None, :]
+    return float(f1.mean()), np.asarray(gradient / k)
 
 
-def _mcc_value(counts: NDArray[np.float64]) -> float:
-    total, right = counts.sum(), np.trace(counts)
+def _halved_mcc(counts: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """(1 + R_K) / 2, and its derivative by each cell; 0.5 where one side is constant."""
+    total, right = float(counts.sum()), float(np.trace(counts))
     actual, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    spread = (total**2 - predicted @ predicted) * (total**2 - actual @ actual)
-    return float((right * total - actual @ predicted) / math.sqrt(spread)) if spread > 0 else 0.0
-
-
-def _macro_f1_value(counts: NDArray[np.float64]) -> float:
-    both = counts.sum(axis=1) + counts.sum(axis=0)
-    return float(np.mean(2 * np.diag(counts) / np.maximum(both, 1e-300)))
+    of_said, of_true = total**2 - float(predicted @ predicted), total**2 - float(actual @ actual)
+    if of_said <= 0 or of_true <= 0:
+        return 0.5, np.zeros_like(counts)
+    spread = math.sqrt(of_said * of_true)
+    value = (right * total - float(actual @ predicted)) / spread
+    rise = np.eye(len(counts)) * total + right - predicted[:, None] - actual[None, :]
+    widen = ((total - predicted)[None, :] * of_true + of_said * (total - actual)[:, None]) / spread
+    return (1 + value) / 2, np.asarray((rise - value * widen) / spread / 2)

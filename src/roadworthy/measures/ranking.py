@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from scipy import special
 
 from roadworthy.errors import DataError
-from roadworthy.measures.intervals import MIN_CLUSTERS, Bounds, NotEnough, cluster_count, cluster_sums, skewed_t
+from roadworthy.measures.intervals import (
+    MIN_CLUSTERS,
+    Bounds,
+    NotEnough,
+    cluster_count,
+    cluster_sums,
+    like_proportion,
+    skewed_t,
+)
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task
 
@@ -36,7 +44,7 @@ def roc_auc(sample: Sample, confidence: float) -> Bounds:
     groups = cluster_count(sample.clusters)
     if value in {0.0, 1.0}:
         return _separated(sample, positive, value, confidence, groups)
-    variance = _auc_variance(positive, influence, sample.clusters)
+    variance = _auc_variance(positive, influence, sample.clusters) + _unseen(positive, value - 0.5)
     degrees = groups - 1 if groups else sample.n - 1
     reach = float(special.stdtrit(degrees, confidence)) * math.sqrt(variance) / (value * (1 - value))
     lower, upper = special.expit(special.logit(value) - reach), special.expit(special.logit(value) + reach)
@@ -53,10 +61,14 @@ def pr_auc(sample: Sample, confidence: float) -> Bounds:
         return _separated(sample, positive, 1.0, confidence, groups)
     scale = value * (1 - value)
     centre = max(value - _optimism(positive, sample.score, value), 1e-9)
-    bounds = skewed_t(float(special.logit(centre)), influence / scale, sample.clusters, confidence)
-    lower, upper = special.expit(bounds.lower), special.expit(bounds.upper)
-    method = bounds.method + ", logit"
-    return Bounds(value, float(min(lower, value)), float(max(upper, value)), method, groups)
+    sums = cluster_sums(sample.clusters, influence)
+    variance = float(sums @ sums)
+    inflate = math.sqrt(1 + _unseen(positive, value - float(positive.mean())) / max(variance, 1e-18))
+    bounds = skewed_t(float(special.logit(centre)), influence / scale, sample.clusters, confidence, inflate=inflate)
+    # near 1 the logit bends too far: a share of the same variance keeps the upper bound honest
+    shared = like_proportion(value, scale / max(variance, 1e-18), confidence)[1]
+    lower, upper = float(special.expit(bounds.lower)), max(float(special.expit(bounds.upper)), shared)
+    return Bounds(value, min(lower, value), max(upper, value), bounds.method + ", logit", groups)
 
 
 def auc_value(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
@@ -82,6 +94,16 @@ def average_precision(positive: NDArray[np.bool_], score: NDArray[np.float64]) -
     own = (above_events / above - value) / total
     influence = np.where(positive, (own + gain)[level], -loss[level])
     return min(value, 1.0), influence
+
+
+def _unseen(positive: NDArray[np.bool_], distance: float) -> float:
+    """Variance that one row of each class adds which the sample happens to lack: one that is scored at random.
+
+    It matters near perfect separation only, where the few rows out of order carry all of the variance and a
+    sample without them would look certain. ``distance`` is the value less that of a random score.
+    """
+    events, others = float(positive.sum()), float((~positive).sum())
+    return distance**2 * (1 / events**2 + 1 / others**2)
 
 
 def _optimism(positive: NDArray[np.bool_], score: NDArray[np.float64], value: float) -> float:

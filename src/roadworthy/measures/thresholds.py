@@ -278,9 +278,9 @@ def _free_words(plan: _Plan, cuts: _Cuts, goal: Floats, best: int) -> str:
             f"{plan.costs[0]:g} for a false alarm and {plan.costs[1]:g} for a missed event."
         )
     sentence = f"{opening} gives the greatest {_name(plan)} over {rows:,} out-of-fold rows: {goal[best]:.4f}."
-    if cuts.tp[best] + cuts.fp[best] in {0.0, float(rows)}:
-        side = "positive" if cuts.tp[best] + cuts.fp[best] else "negative"
-        sentence += f" It calls every row {side}: {_name(plan)} alone, without a constraint, asks for nothing else."
+    called = float(cuts.tp[best] + cuts.fp[best])
+    if called in {0.0, float(rows)} or plan.objective in {"precision", "recall", "specificity"}:
+        sentence += f" It calls {called / rows:.1%} of the rows positive: nothing was asked of the other kind of error."
     return sentence
 
 

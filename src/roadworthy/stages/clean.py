@@ -47,7 +47,7 @@ def run(  # noqa: PLR0917 - the order that every stage shares: what goes in, whe
     if counts.rows == 0:
         raise _nothing_left(counts)
     result = plan.apply(raw, counts)
-    result.kept.sink_parquet(folder / "rows.parquet")
+    result.kept.sink_parquet(folder / "rows.parquet", compression_level=1)
     reporter.advance(_STEP)
     result.quarantined.sink_parquet(folder / "quarantine.parquet")
     reporter.advance(_STEP)

@@ -30,7 +30,6 @@ from roadworthy.standard.catalogue import MetricKind
 __all__ = ["AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test"]
 
 _STEP = "monitor"
-_TOLERANCE = 1e-6
 
 
 class AlertRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,8 +103,8 @@ def self_test(bundle: OpenBundle) -> int:
         raise BundleError(f"golden rows score as {scores.shape}, expected {expected.shape}")
     scale = np.maximum(1.0, np.abs(expected))
     worst = (np.abs(scores - expected) / scale).max(axis=1)
-    if worst.max() > _TOLERANCE:
-        row = int(np.argmax(worst > _TOLERANCE))
+    if worst.max() > golden.tolerance:
+        row = int(np.argmax(worst > golden.tolerance))
         raise BundleError(
             f"golden row {row} scores {scores[row].tolist()}, {expected[row].tolist()} when it was packaged",
             next_step="this machine's runtime computes differently; install the pinned onnxruntime",

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import BundleError
+from roadworthy.graphs.loading import load_graph
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.measures.calibrators import fit_calibrators
 from roadworthy.measures.samples import Sample
@@ -27,6 +28,8 @@ __all__ = ["CALIBRATOR", "COLUMNS", "GOLDEN", "SCORES", "Golden", "golden_frame"
 
 COLUMNS, SCORES, CALIBRATOR, GOLDEN = "columns.json", "scores.json", "calibrator.json", "golden.json"
 _GOLDEN_ROWS = 16
+_TOLERANCE = 1e-5
+_INT8_TOLERANCE = 1e-3  # one step of an activation's 8 bits, where a rounding falls the other way
 _POLARS: dict[str, pl.DataType] = {
     "tensor(double)": pl.Float64(),
     "tensor(float)": pl.Float32(),
@@ -41,11 +44,13 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Made-up rows and the score of each: what a loader runs before it trusts a graph.
 
     ``types`` are ONNX input types by column, ``rows`` values by column (null: missing), ``scores`` [rows][K].
+    ``tolerance`` is how much another machine may differ, relative to the larger of 1 and the score.
     """
 
     types: dict[str, str]
     rows: dict[str, list[Any]]
     scores: list[list[float]]
+    tolerance: float
     format: int = 1
 
 
@@ -91,7 +96,9 @@ def _golden(graph: GraphModel, columns: Reference, times: set[str]) -> Golden:
     """Row i takes each column's i-th edge or label; the first row is missing throughout."""
     types = {node.name: node.type for node in graph.inputs if node.name in graph.columns}
     rows = {name: [None, *_made_up(columns, name, kind, in_us=name in times)] for name, kind in types.items()}
-    bare = Golden(types=types, rows=rows, scores=[])
+    operators = {node.op_type for node in load_graph(graph.content).graph.node}
+    tolerance = _INT8_TOLERANCE if operators & {"MatMulInteger", "ConvInteger"} else _TOLERANCE
+    bare = Golden(types=types, rows=rows, scores=[], tolerance=tolerance)
     scores = graph.score(golden_frame(bare)).reshape(_GOLDEN_ROWS, -1)
     return msgspec.structs.replace(bare, scores=[[float(value) for value in row] for row in scores])
 

@@ -92,6 +92,8 @@ def search(
     gain = losses[0] - losses[best]
     spent = clock() - begun if budget.seconds is not None else None
     within = f" in {spent:.0f} s" if spent is not None else ""
+    if len(tried) == 1:
+        return Search(tried[0], 1, f"tuning made 1 trial{within}; there was no room for more than the defaults")
     found = f"the best lowered the cross-validated loss by {gain:.4g}" if best else "none was better than the defaults"
     return Search(tried[best], len(tried), f"tuning made {len(tried)} trials{within}; {found}")
 

@@ -14,6 +14,7 @@ from datetime import date
 
 from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict, Verdict, Waiver
+from roadworthy.standard.catalogue import CATALOGUE, MetricKind
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
 from roadworthy.standard.units import format_quantity
 
@@ -135,6 +136,9 @@ def _rows_needed(m: Measurement, near: float, far: float, bound: float) -> int:
     return max(1, math.ceil(m.n * (reach / distance) ** 2) - m.n)
 
 
+_COUNTED = {MetricKind.COST: "calls", MetricKind.CONDUCT: "requests"}
+
+
 def _subject(requirement: Requirement) -> str:
     by = f" for every {requirement.slice}" if requirement.slice else ""
     return f"{requirement.metric}{by}"
@@ -144,8 +148,8 @@ def _measured(m: Measurement) -> str:
     on = f" on {m.slice}" if m.slice else ""
     if m.value is None:
         return f"{m.metric}{on}:"
-    rows = f" over {m.n:,} rows" if m.n else ""
-    return f"{m.metric}{on} is {format_quantity(m.value, m.unit)}{rows}."
+    over = f" over {m.n:,} {_COUNTED.get(CATALOGUE[m.metric].kind, 'rows')}" if m.n > 1 else ""
+    return f"{m.metric}{on} is {format_quantity(m.value, m.unit)}{over}."
 
 
 def _edge(requirement: Requirement, m: Measurement, verb: str) -> str:
@@ -160,7 +164,7 @@ def _edge(requirement: Requirement, m: Measurement, verb: str) -> str:
     side = "at least" if (verb == "proves") == up else "at most"
     meaning = "which proves" if verb == "proves" else "which rules out"
     shown = format_quantity(end, m.unit)
-    return f"With {m.confidence:.4g} confidence it is {side} {shown}, {meaning} {wanted}."
+    return f"With {100 * m.confidence:.4g} % confidence it is {side} {shown}, {meaning} {wanted}."
 
 
 def _verdict(

@@ -36,7 +36,7 @@ def parse_standard(
 ) -> Standard:
     """The standard that a table declares; ProjectFileError lists everything wrong in it.
 
-    >>> parse_standard({"extends": "prototype", "accuracy": ">= 0.8"}, Task.BINARY).requirements[-1].line()
+    >>> parse_standard({"extends": "prototype", "accuracy": ">= 0.8"}, Task.BINARY).requirements[0].line()
     'accuracy >= 0.8'
     """
     reader = _Reader(task, tuple(columns), lines or {}, file)
@@ -57,7 +57,7 @@ def parse_standard(
         )
     replaced = {(requirement.metric, requirement.slice) for requirement in declared}
     kept = [r for r in preset_requirements(preset, task) if (r.metric, r.slice) not in replaced]
-    return Standard(preset=preset, requirements=(*kept, *declared), alarm_budget=budget)
+    return Standard(preset=preset, requirements=(*declared, *kept), alarm_budget=budget)
 
 
 class _Reader:

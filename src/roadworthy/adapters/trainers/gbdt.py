@@ -76,7 +76,7 @@ class BoostingTrainer:
     def defaults(self, task: Task, rows: int) -> Mapping[str, Any]:  # noqa: ARG002  # the protocol's signature
         """Smaller trees for few rows."""
         return {
-            "rounds": 400,
+            "rounds": 400 if rows >= 2_000 else 150,  # few stopping rows may go on looking better by luck
             "patience": 20,
             "learning_rate": 0.1 if rows >= 20_000 else 0.05,
             "num_leaves": 31 if rows >= 5_000 else 15,

@@ -36,7 +36,9 @@ def _domain(row: RequirementRow, points: list[float]) -> tuple[float, float]:
 
 
 def interval_bar(row: RequirementRow) -> str:
-    """Where value and interval lie against the bound; the permitted side is shaded. Empty without a value.
+    """Where value and interval lie against the bound; the permitted side is shaded.
+
+    Empty without a value, and where the stretch between the points is wider than a number can say.
 
     >>> from roadworthy.records.evidence import Measurement, Phase
     >>> from roadworthy.records.verdict import Outcome, RequirementVerdict
@@ -52,6 +54,8 @@ def interval_bar(row: RequirementRow) -> str:
     bounds = _finite(row.at_least, row.at_most)
     points = [measured.value, *_finite(measured.lower, measured.upper), *bounds]
     start, end = _domain(row, points)
+    if not math.isfinite(end - start):
+        return ""
 
     def at(value: float) -> float:
         return _EDGE + (value - start) / (end - start) * (_WIDTH - 2 * _EDGE)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import altair as alt
+from altair.utils.schemapi import debug_mode
 
 from roadworthy.measures.charts import candidates as _candidates
 from roadworthy.measures.charts import decisions, estimates
@@ -50,4 +51,7 @@ def chart_for(exhibit: Exhibit, references: Sequence[Reference] = ()) -> alt.Top
     None when no chart is known for the name or the exhibit holds nothing to draw: show its table then.
     """
     draw = _CHARTS.get(exhibit.name.partition(":")[0])
-    return None if draw is None else draw(exhibit, references)
+    if draw is None:
+        return None
+    with debug_mode(arg=False):  # checking each part against the schema doubles the time; the renderer checks the whole
+        return draw(exhibit, references)

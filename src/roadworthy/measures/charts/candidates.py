@@ -77,15 +77,22 @@ def training(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
 
 def _panel(rows: list[dict[str, Any]], kind: str, references: Sequence[Reference]) -> alt.LayerChart:
     scales = palette(_PARTS)
-    lone = len({row["step"] for row in rows}) == 1
+    steps = sorted({row["step"] for row in rows})
+    lone = len(steps) == 1
+    middle = steps[0] + 0.6 * (steps[-1] - steps[0])
+    ticks: dict[str, Any] = {"values": steps} if len(steps) <= 6 else {"tickMinStep": 1}
     base = alt.Chart(source(rows)).encode(
-        x=x_axis("step", "epoch or round" if kind == "quality" else "", format="d", tickMinStep=1),
+        x=x_axis("step", "epoch or round" if kind == "quality" else "", format="d", **ticks),
         y=y_axis("value", kind),
         color=alt.Color("part:N", scale=scales["color"], sort=list(_PARTS)),
     )
     dash = alt.StrokeDash("part:N", scale=scales["dash"], sort=list(_PARTS))
     marks = base.mark_point(filled=True, size=80) if lone else base.mark_line().encode(strokeDash=dash)
-    layers = [marks, *upright(references, "step", quiet=kind != "loss"), *across(references, f"valid_{kind}")]
+    layers = [
+        marks,
+        *upright(references, "step", quiet=kind != "loss", middle=middle),
+        *across(references, f"valid_{kind}"),
+    ]
     return sized(*layers, width=WIDTH, height=140)
 
 
@@ -137,5 +144,5 @@ def _candidates_panel(
         )
     )
     layers += noted(base.encode(x=x, y=alt.Y("quality:Q"), text="name:N"), align="left", dx=10, dy=-9)
-    layers += [*across(near, "quality"), *upright(near, field, top=False)]
+    layers += [*across(near, "quality"), *upright(near, field, top=False, middle=most * 0.7)]
     return sized(*layers, width=WIDTH, height=150)

@@ -15,7 +15,7 @@ from roadworthy.records.evidence import Exhibit
 __all__ = ["drawable_rows", "is_number", "is_share", "labels", "thinned"]
 
 MOST_POINTS = 400
-LABEL = 22
+LABEL = 21
 MOST = 1e15
 LEAST = 1e-12
 """What is nearer to nought than this is drawn as nought."""
@@ -68,10 +68,10 @@ def thinned(rows: list[dict[str, Any]], most: int = MOST_POINTS) -> list[dict[st
 
 
 def labels(values: Iterable[Any], limit: int = LABEL) -> dict[Any, str]:
-    """A short label per value; two values never share one.
+    """A short label per value, its beginning and its end; two values never share one.
 
-    >>> labels(["aaaaaa", "aaaaab", None], 4)
-    {'aaaaaa': 'aaa…', 'aaaaab': 'aaa… (2)', None: 'missing'}
+    >>> labels(["beginning and end", "beginning, an end", None], 9)
+    {'beginning and end': 'begin…end', 'beginning, an end': 'begin…end (2)', None: 'missing'}
     """
     found: dict[Any, str] = {}
     taken: set[str] = set()
@@ -79,8 +79,9 @@ def labels(values: Iterable[Any], limit: int = LABEL) -> dict[Any, str]:
         if value in found:
             continue
         text = "missing" if value is None else str(value)
-        text = "".join(sign if sign.isprintable() else "\ufffd" for sign in text[: limit + 1]) or "(empty)"
-        short = text if len(text) <= limit else text[: limit - 1] + "…"
+        tail = limit // 3
+        short = text if len(text) <= limit else f"{text[: limit - 1 - tail]}…{text[-tail:]}"
+        short = "".join(sign if sign.isprintable() else "\ufffd" for sign in short) or "(empty)"
         unique, turn = short, 1
         while unique in taken:
             turn += 1

@@ -114,7 +114,7 @@ def precision_recall(exhibit: Exhibit, references: Sequence[Reference] = ()) -> 
             order=alt.Order("recall:Q"),
         )
     )
-    layers = [line, *across(references, "precision"), *upright(references, "recall", top=False)]
+    layers = [line, *across(references, "precision"), *upright(references, "recall", top=False, middle=0.6)]
     return sized(*layers, width=WIDTH, height=HEIGHT)
 
 
@@ -165,8 +165,12 @@ def tradeoff(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
             strokeDash=alt.StrokeDash("metric:N", scale=scales["dash"], sort=metrics),
         )
     )
-    bounds = [layer for place, name in enumerate(metrics) for layer in across(references, name, SERIES[place])]
-    chosen = upright(references, "threshold", top=False)
+    bounds = [
+        layer
+        for place, name in enumerate(metrics)
+        for layer in across(references, name, SERIES[place], left=place % 2 == 1)
+    ]
+    chosen = upright(references, "threshold", top=False, middle=0.6)
     top = sized(lines, *bounds, *chosen, width=WIDTH, height=HEIGHT)
     costs = [row for row in rows if is_number(row.get("cost"))]
     return top if not costs else alt.vconcat(top, _cost(costs, references))
@@ -204,7 +208,7 @@ def scores(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
         y=alt.Y("count:Q"),
         strokeDash=alt.StrokeDash("class:N", scale=palette(classes)["dash"], sort=classes),
     )
-    return sized(bars, tops, *upright(references, "threshold"), width=WIDTH, height=HEIGHT)
+    return sized(bars, tops, *upright(references, "threshold", middle=0.6), width=WIDTH, height=HEIGHT)
 
 
 def _within_unit(rows: list[dict[str, Any]]) -> bool:
@@ -243,5 +247,5 @@ def per_class(exhibit: Exhibit, _references: Sequence[Reference] = ()) -> Chart:
 def _is_share(name: str, values: list[Any]) -> bool:
     if name in {"n", "count", "support", "rows", "lower", "upper"} or name.endswith(("_lower", "_upper")):
         return False
-    given = [value for value in values if value is not None]
+    given = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - leaves NaN out
     return bool(given) and all(is_share(value) for value in given)

@@ -61,35 +61,38 @@ def noted(base: alt.Chart, *, color: str = INK, **text: Any) -> list[alt.Chart]:
     return [rim, base.mark_text(fontSize=12, color=color, **text)]
 
 
-def upright(references: Sequence[Reference], of: str, *, top: bool = True, quiet: bool = False) -> list[alt.Chart]:
-    """Vertical reference lines for those ``of`` that column, with their labels unless ``quiet``."""
+def upright(
+    references: Sequence[Reference], of: str, *, top: bool = True, quiet: bool = False, middle: float | None = None
+) -> list[alt.Chart]:
+    """Vertical reference lines for those ``of`` that column, with their labels unless ``quiet``.
+
+    Labels stand to the right of their line, and to its left beyond ``middle``.
+    """
     layers: list[alt.Chart] = []
     for reference in references:
         if reference.of != of or not is_number(reference.value):
             continue
         base = _at(reference)
         layers.append(base.mark_rule(color=INK, strokeWidth=1.4, strokeDash=[2, 2]).encode(x=alt.X("at:Q")))
-        place: dict[str, Any] = {
-            "align": "left",
-            "baseline": "top" if top else "bottom",
-            "dx": 6,
-            "dy": 1 if top else -5,
-        }
+        left = middle is not None and reference.value > middle
+        place: dict[str, Any] = {"align": "right" if left else "left", "dx": -6 if left else 6}
+        place |= {"baseline": "top", "dy": 1} if top else {"baseline": "bottom", "dy": -5}
         side = base.encode(x=alt.X("at:Q"), y=alt.value(0 if top else "height"), text="label:N")
         layers += [] if quiet else noted(side, **place)
     return layers
 
 
-def across(references: Sequence[Reference], of: str, color: str = GREEN) -> list[alt.Chart]:
-    """Horizontal reference lines for those ``of`` that column, with their labels."""
+def across(references: Sequence[Reference], of: str, color: str = GREEN, *, left: bool = False) -> list[alt.Chart]:
+    """Horizontal reference lines for those ``of`` that column, labelled at their right or ``left`` end."""
     layers: list[alt.Chart] = []
     for reference in references:
         if reference.of != of or not is_number(reference.value):
             continue
         base = _at(reference)
         layers.append(base.mark_rule(color=color, strokeWidth=1.4, strokeDash=[6, 3]).encode(y=alt.Y("at:Q")))
-        side = base.encode(y=alt.Y("at:Q"), x=alt.value("width"), text="label:N")
-        layers += noted(side, color=color, align="right", baseline="bottom", dx=-2, dy=-4)
+        side = base.encode(y=alt.Y("at:Q"), x=alt.value(0 if left else "width"), text="label:N")
+        end: dict[str, Any] = {"align": "left", "dx": 2} if left else {"align": "right", "dx": -2}
+        layers += noted(side, color=color, baseline="bottom", dy=-4, **end)
     return layers
 
 

@@ -19,10 +19,11 @@ from roadworthy.records.contract import Contract
 from roadworthy.transforms.cleaning.compiled import PREFIX, Compiled, Flag, compile_plan, fresh_flag
 from roadworthy.transforms.cleaning.declared import Rule, check_contract
 from roadworthy.transforms.cleaning.result import CleaningCounts, CleaningResult
+from roadworthy.transforms.cleaning.times import in_range
 
 __all__ = ["CleaningPlan"]
 
-_BAD = f"{PREFIX}_bad"
+_FIRST = datetime.min  # noqa: DTZ901 - clean times are UTC without a zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,14 @@ class CleaningPlan:
             return plan, plan.flags
         prepared = plan.prepare(raw)
         clocks = {name: self.time or name for name in self._ages}
-        newest = prepared.select(pl.col(sorted(set(clocks.values()))).max()).collect(engine="streaming")
+        known = [pl.col(name).filter(in_range(pl.col(name))).max() for name in sorted(set(clocks.values()))]
+        newest = prepared.select(known).collect(engine="streaming")
         fresh = []
         for name, age in self._ages.items():
             latest: datetime | None = newest.item(0, clocks[name])
             if latest is not None:
-                oldest = latest - timedelta(microseconds=age)
+                since_first, span = latest - _FIRST, timedelta(microseconds=age)
+                oldest = _FIRST + max(since_first - span, timedelta())
                 fresh.append(fresh_flag(name, self.contract.columns[name].freshness, oldest))
         return plan, [*plan.flags, *fresh]
 

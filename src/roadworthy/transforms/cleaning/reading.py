@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from roadworthy.records.contract import ColumnContract, ColumnType
-from roadworthy.transforms.cleaning.times import EPOCHS, number_to_time, text_to_time
+from roadworthy.transforms.cleaning.times import EPOCHS, in_range, number_to_time, text_to_time
 
 __all__ = ["Reading", "clean_type", "read_column"]
 
@@ -105,7 +105,8 @@ def _read_text(source: pl.Expr, column: ColumnContract, prefix: str) -> Reading:
     elif column.type is ColumnType.BOOLEAN:
         _text_boolean(reading, text, prefix)
     elif column.type is ColumnType.TIME:
-        value = reading.step(1, f"{prefix}v", text_to_time(text, column.time_format))
+        instant = text_to_time(text, column.time_format)
+        value = reading.step(1, f"{prefix}v", pl.when(in_range(instant)).then(instant))
         reading.value = value
         reading.unreadable.append(("not a time", text.is_not_null() & value.is_null()))
         reading.repairs.append(("text to time", value.is_not_null()))
@@ -259,10 +260,13 @@ def _native_time(source: pl.Expr, raw: pl.DataType, column: ColumnContract, pref
     if isinstance(raw, pl.Datetime):
         utc = source.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if raw.time_zone else source
         reading = Reading(utc if raw.time_unit == "us" else utc.cast(_INSTANT))
+        if raw.time_unit != "ns":
+            reading.unreadable.append(("not a time", ~in_range(reading.value)))
         if raw.time_zone not in {None, "UTC"}:
             reading.repairs.append(("local time to UTC", source.is_not_null()))
     elif isinstance(raw, pl.Date):
         reading = Reading(source.cast(_INSTANT))
+        reading.unreadable.append(("not a time", ~in_range(reading.value)))
     elif raw.is_numeric() and column.time_format in EPOCHS:
         value = number_to_time(source, column.time_format, whole=raw.is_integer())
         present = source.is_not_null() if raw.is_integer() else source.is_not_null() & ~source.is_nan()
@@ -270,7 +274,8 @@ def _native_time(source: pl.Expr, raw: pl.DataType, column: ColumnContract, pref
         reading.value = reading.step(0, f"{prefix}v", value)
         for sentinel in _numbers_of(column.sentinels):
             present &= source != sentinel
-        reading.value = reading.step(1, f"{prefix}w", pl.when(present).then(reading.value))
+        usable = present & in_range(reading.value)
+        reading.value = reading.step(1, f"{prefix}w", pl.when(usable).then(reading.value))
         reading.unreadable.append(("not a time", present & reading.value.is_null()))
         reading.repairs.append(("epoch to time", reading.value.is_not_null()))
         return reading

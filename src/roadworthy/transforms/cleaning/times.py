@@ -7,10 +7,11 @@ is read with or without a time of day, fraction and zone; a text without a zone 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import polars as pl
 
-__all__ = ["EPOCHS", "format_problem", "number_to_time", "text_to_time"]
+__all__ = ["EPOCHS", "format_problem", "in_range", "number_to_time", "text_to_time"]
 
 EPOCHS: dict[str, int] = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 """Microseconds per unit of each epoch format."""
@@ -20,6 +21,13 @@ _DAY = re.compile(r"%-?[YyCGgscDFvx+]")
 _ZONE = re.compile(r"%(?::{0,3}|#)z|%\+|%s")
 _LIMIT_US = 2**62
 _INSTANT = pl.Datetime("us")
+_FIRST = datetime.min  # noqa: DTZ901 - clean times are UTC without a zone
+_LAST = datetime.max  # noqa: DTZ901 - the same
+
+
+def in_range(instant: pl.Expr) -> pl.Expr:
+    """Whether the instant lies in the years 1 to 9999; what lies outside no calendar of people knows."""
+    return instant.is_between(pl.lit(_FIRST, dtype=_INSTANT), pl.lit(_LAST, dtype=_INSTANT))
 
 
 def format_problem(time_format: str) -> str:

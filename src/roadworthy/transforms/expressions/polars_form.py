@@ -10,8 +10,8 @@ numbers on anything large is a single call instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -91,12 +91,21 @@ def _identity(x: _Doubles) -> _Doubles:
     return x
 
 
-def _on_series(function: Callable[..., _Doubles], series: list[pl.Series]) -> pl.Series:
+def _on_series(function: Callable[..., _Doubles], series: Sequence[pl.Series]) -> pl.Series:
     """``function`` over doubles with NaN for null; what is not finite comes back as null."""
     with np.errstate(all="ignore"):
         result = function(*(one.to_numpy() for one in series))
         result = np.where(np.isfinite(result), result, np.nan)
     return pl.Series(series[0].name, result, dtype=pl.Float64, nan_to_null=True)
+
+
+def _divided(a: _Doubles, b: _Doubles) -> _Doubles:
+    # Polars divides by a single value through its reciprocal, which rounds twice
+    return np.where(np.isfinite(b), a / b, np.nan)
+
+
+def _micros_to_seconds(micros: _Doubles) -> _Doubles:
+    return micros / 1e6
 
 
 def _exp(x: _Doubles) -> _Doubles:
@@ -125,7 +134,17 @@ def to_polars(expression: Expression) -> pl.Expr:
 
     The columns must be clean: no NaN, no infinity, times as Datetime("us") without zone.
     """
-    return _settled(_compiled(expression.tree)).expr
+    expr = _settled(_compiled(expression.tree)).expr
+    if not expression.columns:
+        return expr
+    rows = pl.col(min(expression.columns))
+    return pl.map_batches([expr, rows], _in_full_length, return_dtype=_DTYPES[expression.kind], is_elementwise=True)
+
+
+def _in_full_length(series: Sequence[pl.Series]) -> pl.Series:
+    """One value per row: Polars shrinks a choice between literals to a single row where all rows choose alike."""
+    result, rows = series
+    return result.new_from_index(0, len(rows)) if len(result) != len(rows) else result
 
 
 def _compiled(node: Node) -> _Part:
@@ -137,6 +156,8 @@ def _compiled(node: Node) -> _Part:
     if isinstance(node, Case):
         return _case(node)
     parts = [_compiled(operand) for operand in node.operands]
+    if node.operation is Operation.DIVIDE:
+        return _called(_divided, *parts)
     if node.operation in CARRIES_NON_FINITE:
         return _carrying(node.operation, parts)
     return _applied(node, [_settled(part) for part in parts])
@@ -160,8 +181,6 @@ def _case(node: Case) -> _Part:
 
 def _carrying(operation: Operation, parts: list[_Part]) -> _Part:
     """Arithmetic whose result shows by itself that an operand was not finite."""
-    if operation is Operation.DIVIDE:
-        parts = [parts[0], _settled(parts[1])]
     first, *rest = (part.expr for part in parts)
     expr: pl.Expr
     match operation:
@@ -171,8 +190,6 @@ def _carrying(operation: Operation, parts: list[_Part]) -> _Part:
             expr = first - rest[0]
         case Operation.MULTIPLY:
             expr = first * rest[0]
-        case Operation.DIVIDE:
-            expr = first / rest[0]
         case _:
             expr = {
                 Operation.NEGATE: first.neg,
@@ -186,6 +203,10 @@ def _carrying(operation: Operation, parts: list[_Part]) -> _Part:
 
 def _applied(node: Apply, parts: list[_Part]) -> _Part:
     """Operations on finite numbers and on other kinds."""
+    if node.operation is Operation.SECONDS_BETWEEN:
+        first, second = (part.expr.cast(pl.Int64) for part in parts)
+        micros = _Part((first - second).cast(pl.Float64), 1 + parts[0].size + parts[1].size, settled=True)
+        return _called(_micros_to_seconds, micros)
     numeric: dict[Operation, Callable[..., _Doubles]] = {
         Operation.LN: partial(formulas.logarithm, _MACHINE),
         Operation.EXP: _exp,
@@ -207,9 +228,9 @@ def _rounding(node: Apply) -> Callable[[_Doubles], _Doubles]:
     return lambda x: formulas.rounded(_MACHINE, x, digits)
 
 
-def _seconds(operands: list[pl.Expr]) -> pl.Expr:
-    first, second = (operand.cast(pl.Int64) for operand in operands)
-    return (first - second).cast(pl.Float64) / 1e6
+def _first_present(operands: list[pl.Expr]) -> pl.Expr:
+    # pl.coalesce drops inputs that are all null and may lose the number of rows with them
+    return reduce(lambda rest, operand: operand.fill_null(rest), reversed(operands))
 
 
 def _is_in(value: pl.Expr, node: Apply) -> pl.Expr:
@@ -220,7 +241,6 @@ def _is_in(value: pl.Expr, node: Apply) -> pl.Expr:
 
 
 _SIMPLE: Final[dict[Operation, Callable[[list[pl.Expr]], pl.Expr]]] = {
-    Operation.SECONDS_BETWEEN: _seconds,
     Operation.HOUR: lambda x: x[0].dt.hour().cast(pl.Float64),
     Operation.WEEKDAY: lambda x: x[0].dt.weekday().cast(pl.Float64),
     Operation.MONTH: lambda x: x[0].dt.month().cast(pl.Float64),
@@ -231,7 +251,7 @@ _SIMPLE: Final[dict[Operation, Callable[[list[pl.Expr]], pl.Expr]]] = {
     Operation.OR: lambda x: x[0] | x[1],
     Operation.NOT: lambda x: ~x[0],
     Operation.IS_NULL: lambda x: x[0].is_null(),
-    Operation.COALESCE: pl.coalesce,
+    Operation.COALESCE: _first_present,
     Operation.LEAST: pl.min_horizontal,
     Operation.GREATEST: pl.max_horizontal,
 }

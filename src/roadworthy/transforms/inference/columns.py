@@ -148,10 +148,23 @@ def _add_numeric_facts(found: Profile, counts: pl.DataFrame, *, is_target: bool)
     low, high = values.min(), values.max()
     if not isinstance(low, float) or not isinstance(high, float):
         return
+    epoch = _epoch(low, high) if names.time_like(found.name) and not is_target else ""
+    if epoch:
+        found.column = ColumnContract(type=ColumnType.TIME, time_format=epoch, sentinels=found.column.sentinels)
+        found.note("time format", f"numbers between {low:.0f} and {high:.0f} are read as {epoch}, in UTC")
+        return
     if found.column.type is ColumnType.INTEGER:
         found.dense = found.distinct == found.filled and high - low < 1.2 * found.filled
-        if low >= 0 and not is_target and high > 1:
-            found.column = msgspec.structs.replace(found.column, min=0)
+    whole_amount = found.column.type is ColumnType.INTEGER and high > 1
+    if low >= 0 and not is_target and (whole_amount or names.never_negative(found.name)):
+        found.column = msgspec.structs.replace(found.column, min=0)
+
+
+def _epoch(low: float, high: float) -> str:
+    """The unit in which all numbers lie between 1980 and 2100; empty when there is none."""
+    first, last = 315_532_800, 4_102_444_800
+    units = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
+    return next((unit for unit, per in units.items() if first * per <= low <= high <= last * per), "")
 
 
 def _add_labels(found: Profile, counts: pl.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """The order of inference: profiles, contract, typed sample, task, roles, leaks.
 
-In: raw rows and the target's name. Out: an ``Inference``. Up to four million cells are looked at whole; of larger
+In: raw rows and the target's name. Out: an ``Inference``. Up to twenty million cells are looked at whole; of larger
 tables an evenly spread sample of 200,000 rows is profiled, and what it says of missing values, uniqueness and labels
 is then checked over all rows in one streaming query.
 """

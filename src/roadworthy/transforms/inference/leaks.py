@@ -2,9 +2,9 @@
 
 In: clean rows, the target, the columns that could be model inputs. Out: ``Finding``s of kind "leak". Grade "fails"
 is proof: the column is filled only where the target is known, it decides the target, or it adds up to it. Grade
-"suspects" is power that stands apart from all other columns; ``details["exclude"]`` says whether the name speaks of
-something known only afterwards too, in which case it is left out. Power is measured out of sample
-(Mann-Whitney AUC or R-squared of a small tree), on at most 20,000 rows.
+"suspects" is power that stands apart from all other columns, or kinship with a leak. ``details["exclude"]`` says
+whether the column is left out: for power, only when its name too speaks of something known only afterwards. Power
+is measured out of sample (Mann-Whitney AUC or R-squared of a small tree), on at most 20,000 rows.
 """
 
 from __future__ import annotations
@@ -158,7 +158,25 @@ def _by_power(powers: dict[str, float], target: str, task: Task, rows: int) -> l
             sentence += f' It stays; if it is not, write {name} = "known only afterwards" under [data.exclude].'
         found.append(_leak(name, "suspects", sentence, exclude=bool(hint), power=powers[name],
                            next_power=following, rows=rows))  # fmt: skip
-    return found
+    return found + _akin(powers, found, measure)
+
+
+def _akin(powers: dict[str, float], found: list[Finding], measure: str) -> list[Finding]:
+    """Columns named like a suspect that is left out (``prediction`` beside ``predicted_probability``)."""
+    out = [one.subject for one in found if one.grade == "suspects" and one.details["exclude"]]
+    taken = {one.subject for one in found}
+    more = []
+    for name, strength in powers.items():
+        stems = {word[:6] for word in names.words(name) if len(word) >= 6}
+        kin = next((other for other in out if stems & {word[:6] for word in names.words(other)}), "")
+        if name in taken or strength < _STRONG / 2 or not kin:
+            continue
+        sentence = (
+            f"{name} is named like {kin}, which is left out, and alone reaches {measure} {strength:.2f} out of sample, "
+            f"so it is left out too; remove it from [data.exclude] if it is known in time. {_QUESTION}"
+        )
+        more.append(_leak(name, "suspects", sentence, exclude=True, power=strength, named_like=kin))
+    return more
 
 
 def _apart(ranked: list[str], powers: dict[str, float], hinted: set[str]) -> list[str]:

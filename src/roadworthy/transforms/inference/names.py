@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-__all__ = ["after_the_event", "identifier", "personal", "protected", "time_like", "words"]
+__all__ = ["after_the_event", "identifier", "never_negative", "personal", "protected", "time_like", "words"]
 
 _SPLIT = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -53,6 +53,11 @@ _IDENTIFIERS = {"id", "ids", "uuid", "guid", "key", "identifier", "index", "idx"
 _TIME = {
     "time", "timestamp", "date", "datetime", "ts", "created", "at", "day", "when", "hour", "dt", "occurred",
     "event", "observed", "recorded", "dteday", "instant",
+}  # fmt: skip
+_AMOUNTS = {
+    "seconds", "secs", "minutes", "mins", "hours", "days", "months", "years", "ms", "count", "counts", "number",
+    "price", "distance", "weight", "height", "length", "width", "area", "size", "age", "clicks", "visits", "km", "kg",
+    "miles", "duration", "quantity", "qty", "percent", "share", "rate",
 }  # fmt: skip
 
 
@@ -116,6 +121,15 @@ def after_the_event(name: str, target: str) -> str:
     parts = words(name)
     own = [part for part in words(target) if len(part) > 3]
     return next((part for part in parts if part in own or part in _AFTERWARDS), "")
+
+
+def never_negative(name: str) -> bool:
+    """Whether the name speaks of an amount that cannot fall below zero.
+
+    >>> never_negative("dwell_seconds"), never_negative("balance")
+    (True, False)
+    """
+    return bool(set(words(name)) & _AMOUNTS)
 
 
 def time_like(name: str) -> bool:

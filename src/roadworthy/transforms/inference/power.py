@@ -74,7 +74,7 @@ def _encode(column: pl.Series, y: Floats, train: NDArray[np.bool_]) -> Floats:
     """One number per row; labels become the shrunken mean of the target in the training fold. NaN is missing."""
     if column.dtype != pl.String:
         numbers = column.cast(pl.Int64) if column.dtype.is_temporal() else column
-        return np.clip(numbers.cast(pl.Float64).fill_null(np.nan).to_numpy(), -1e37, 1e37)
+        return np.asarray(np.clip(numbers.cast(pl.Float64).fill_null(np.nan).to_numpy(), -1e37, 1e37), dtype=np.float64)
     frame = pl.DataFrame({"label": column, "y": y, "train": train})
     mean = float(y[train].mean())
     means = frame.filter("train").group_by("label").agg(((pl.col("y").sum() + 10 * mean) / (pl.len() + 10)).alias("m"))

@@ -4,8 +4,8 @@ Nothing here was observed. Users come back over thirty days and see advertisemen
 convert depends on the share of impressions that they clicked, on how recently they clicked before, on how long
 they stayed, and a little on device and campaign. The last 2 % of decisions are coin flips, as people are.
 
-    python generate.py data/clicks.parquet                       # 10,000 rows, 200 of them lacking clicks
-    python generate.py big.parquet --rows 10000000               # the same law at another size
+    python prepare.py data/clicks.parquet                       # 10,000 rows, 200 of them lacking clicks
+    python prepare.py big.parquet --rows 10000000               # the same law at another size
 """
 
 from __future__ import annotations
