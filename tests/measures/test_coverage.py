@@ -102,7 +102,7 @@ def pools() -> dict[str, Sample]:
 
 def test_bounds_hold_over_draws_from_real_tables() -> None:
     rng = np.random.default_rng(14)
-    below = {}
+    below: dict[str, float] = {}
     for name, pool in pools().items():
         # the pool's own labels are its truth; its calibration would be that of single rows, so it is left out
         metrics = [metric for metric in metrics_for(pool.task) if metric != "calibration_error"]

@@ -61,6 +61,9 @@ def test_a_column_of_many_values_gains_nothing_by_chance() -> None:
     frame, y = family()
     names = pl.Series("id", [f"u{k}" for k in range(len(y))])
     assert graded(frame.with_columns(names), y) == {}
+    shops = pl.DataFrame({"shop": [f"s{k % 900}" for k in range(len(y))]})
+    (power,) = column_powers(shops, ["shop"], y, Task.BINARY)
+    assert power.power == pytest.approx(0.5, abs=0.05)  # on the rows it was learned from it would be 0.8
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,15 @@ def test_rank_metrics_need_a_hundred_rows_of_the_rarer_class() -> None:
     assert measure("pr_auc", s).value is None
 
 
+def test_macro_f1_does_not_hang_on_single_rows() -> None:
+    y = np.repeat([0, 1, 2], [90, 80, 30])
+    said = np.eye(3)[np.where(np.arange(200) < 197, np.minimum(y, 1), 2)]
+    s = Sample(task=Task.MULTICLASS, y=y, score=said)
+    assert "5 rows decided rightly of each class, has 3" in measure("macro_f1", s).insufficient
+    many = Sample(task=Task.MULTICLASS, y=np.tile(y, 20), score=np.tile(said, (20, 1)))
+    assert (measure("macro_f1", many).upper or 1) < 0.9
+
+
 def test_what_cannot_be_answered_says_why() -> None:
     y = np.array([0] * 40, dtype=np.int64)
     s = Sample(task=Task.BINARY, y=y, score=np.full(40, 0.1), threshold=0.5)

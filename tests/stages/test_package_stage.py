@@ -109,7 +109,7 @@ def table(task: Task, rows: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "_row": np.arange(rows),
-            "user": [f"hash{index % 300}" for index in range(rows)],
+            "user": [f"hash{index % 20}" for index in range(rows)],
             "price": price,
             "rooms": rng.integers(1, 6, rows),
             "device": rng.choice(["mobile", "desktop", "tablet"], rows),

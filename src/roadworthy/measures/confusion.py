@@ -31,6 +31,8 @@ MIN_CLASS_ROWS = 20
 """Measures that weigh classes alike need this many rows of the rarest: below it their bounds miss too often."""
 
 
+_FEWEST_RIGHT = 5
+_SMALL_CLASS = 200
 _Formula = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 """A confusion matrix → a value in [0, 1] and its derivative by each cell."""
 
@@ -55,8 +57,16 @@ def mcc(sample: Sample, confidence: float) -> Bounds:
 
 
 def macro_f1(sample: Sample, confidence: float) -> Bounds:
-    """Mean over classes of F1."""
+    """Mean over classes of F1.
+
+    Raises NotEnough where a small class has fewer than 5 rows decided rightly: its F1 then hangs on single rows.
+    """
     _enough(sample)
+    counts = confusion_counts(sample)
+    small = counts.sum(axis=1) + counts.sum(axis=0) < _SMALL_CLASS
+    fewest = int(np.diag(counts)[small].min(initial=_FEWEST_RIGHT))
+    if fewest < _FEWEST_RIGHT:
+        raise NotEnough(f"needs at least {_FEWEST_RIGHT} rows decided rightly of each class, has {fewest}")
     return _from_matrix(sample, confidence, _macro_f1)
 
 
