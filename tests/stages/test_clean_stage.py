@@ -12,26 +12,11 @@ from roadworthy.errors import ContractError, DataError, TargetError
 from roadworthy.records.contract import ColumnContract as Column
 from roadworthy.records.contract import ColumnType, Contract, MissingPolicy
 from roadworthy.records.data import CleanRows, Snapshot
-from roadworthy.records.model import ProgressLine
 from roadworthy.records.project import DataSpec, ProjectSpec, Task
 from roadworthy.stages import clean
+from roadworthy.testing import SilentReporter
 
 NUMBER, INTEGER, CATEGORY = ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.CATEGORY
-
-
-class Quiet:
-    def __init__(self) -> None:
-        self.summary = ""
-
-    def begin(self, task: str, total: int | None = None) -> None: ...
-
-    def advance(self, task: str, steps: int = 1) -> None: ...
-
-    def end(self, task: str, summary: str = "", *, reused: bool = False) -> None:
-        assert (task, reused) == ("clean", False)
-        self.summary = summary
-
-    def line(self, line: ProgressLine) -> None: ...
 
 
 def project(
@@ -47,21 +32,21 @@ def project(
     )
 
 
-def run(folder: Path, spec: ProjectSpec, reporter: Quiet | None = None, **data: Any) -> CleanRows:
+def run(folder: Path, spec: ProjectSpec, reporter: SilentReporter | None = None, **data: Any) -> CleanRows:
     frame = pl.DataFrame(data)
     frame.write_parquet(folder / "snapshot.parquet")
     snapshot = Snapshot(
         digest="sha256:s", source="x.csv", source_digest="sha256:x", rows=frame.height, columns=tuple(frame.columns)
     )
-    return clean.run(snapshot, folder / "snapshot.parquet", spec, folder, "sha256:c", reporter or Quiet())
+    return clean.run(snapshot, folder / "snapshot.parquet", spec, folder, "sha256:c", reporter or SilentReporter())
 
 
 def test_two_files_and_counts_that_add_up(tmp_path: Path) -> None:
     spec = project(Column(type=CATEGORY), a=Column(type=NUMBER, min=0, missing=MissingPolicy.REJECT))
-    quiet = Quiet()
+    quiet = SilentReporter()
     rows = run(tmp_path, spec, quiet, a=["1", "x", "", "-3", "4"], y=["n", "y", "y", "n", " y"], extra=[1, 2, 3, 4, 5])
     assert (rows.rows_in, rows.rows, rows.quarantined) == (5, 2, 3)
-    assert (rows.digest, rows.parent, rows.columns) == ("sha256:c", "sha256:s", ("_row", "a", "y"))
+    assert (rows.digest, rows.parent, rows.columns) == ("sha256:c", "sha256:s", ("a", "y"))
     assert rows.reasons == {"a: below 0": 1, "a: missing": 1, "a: not a number": 1}
     assert rows.repairs["y: spaces trimmed"] == 1
     kept = pl.read_parquet(tmp_path / "rows.parquet")
@@ -70,7 +55,7 @@ def test_two_files_and_counts_that_add_up(tmp_path: Path) -> None:
     bad = pl.read_parquet(tmp_path / "quarantine.parquet")
     assert bad.get_column("_row").to_list() == [1, 2, 3]
     assert bad.row(0) == ("x", "y", 2, 1, ["a: not a number"])
-    assert quiet.summary == "5 rows in, 2 kept, 3 in quarantine"
+    assert quiet.steps == {"clean": 3}
 
 
 def test_quarantine_is_written_even_when_empty(tmp_path: Path) -> None:
@@ -138,4 +123,4 @@ def test_a_snapshot_of_another_size_is_not_believed(tmp_path: Path) -> None:
     pl.DataFrame({"y": ["a", "b"]}).write_parquet(tmp_path / "s.parquet")
     snapshot = Snapshot(digest="sha256:s", source="x", source_digest="sha256:x", rows=3, columns=("y",))
     with pytest.raises(DataError, match="names 3 rows"):
-        clean.run(snapshot, tmp_path / "s.parquet", spec, tmp_path, "sha256:c", Quiet())
+        clean.run(snapshot, tmp_path / "s.parquet", spec, tmp_path, "sha256:c", SilentReporter())

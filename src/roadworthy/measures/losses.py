@@ -96,7 +96,18 @@ def r2(sample: Sample, confidence: float) -> Bounds:
     """Share of the squared error of the training mean that the model removes (1 is perfect, 0 no better)."""
     errors = _errors(sample)
     mean = float(np.mean(sample.y)) if sample.reference is None else sample.reference[0]
-    return _removed(np.square(errors), np.square(sample.y - mean), sample, confidence)
+    losses, base = np.square(errors), np.square(sample.y - mean)
+    total = float(base.sum())
+    if total <= 0:
+        raise NotEnough("the target is constant here, so that there is nothing to explain")
+    ratio = float(losses.sum()) / total
+    if ratio <= 0:
+        raise NotEnough("every row is explained exactly, so that nothing is known of the spread")
+    # what is left of the loss is a ratio of two means: its logarithm is nearer to a plain mean than it is itself
+    influence = (losses - ratio * base) / (ratio * total)
+    left = skewed_t(math.log(ratio), influence, sample.clusters, confidence)
+    lower, upper = 1 - math.exp(min(left.upper, 50.0)), 1 - math.exp(left.lower)
+    return left._replace(value=1 - ratio, lower=min(lower, 1 - ratio), upper=max(upper, 1 - ratio))
 
 
 def skill(sample: Sample, confidence: float) -> Bounds:

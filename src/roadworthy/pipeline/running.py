@@ -25,6 +25,8 @@ __all__ = ["Records", "Run", "RunResult", "Told", "World"]
 
 R = TypeVar("R", bound=msgspec.Struct)
 
+RECORD = "record.json"
+
 Told = tuple[str, str, str]
 """Shape before, shape after, what happened."""
 
@@ -70,21 +72,32 @@ class Run:
 
     world: World
     rows: list[StageRow] = field(default_factory=list)
+    unseen: dict[str, Digest] = field(default_factory=dict)
 
     def stage(
-        self, name: str, digest: Digest, kind: type[R], work: Callable[[Path], R], describe: Callable[[R], Told]
+        self,
+        name: str,
+        digest: Digest,
+        kind: type[R],
+        work: Callable[[Path], R],
+        describe: Callable[[R], Told],
+        *,
+        steps: int | None = None,
     ) -> R:
-        """The stage's record: from the store when it is there, otherwise from ``work`` in a fresh folder."""
+        """The stage's record: from the store when it is there, otherwise from ``work`` in a fresh folder.
+
+        The run begins and ends a stage for the reporter; the stage itself advances ``steps`` times.
+        """
         store, reporter = self.world.store, self.world.reporter
         started = time.perf_counter()
-        reporter.begin(name)
+        reporter.begin(name, steps)
         reused = store.has(name, digest)
         if reused:
             record = _read_record(store.path(name, digest), kind)
         else:
             with store.writing(name, digest) as folder:
                 record = work(folder)
-                (folder / "record.json").write_bytes(msgspec.json.encode(record))
+                (folder / RECORD).write_bytes(msgspec.json.encode(record))
         before, after, summary = describe(record)
         seconds = time.perf_counter() - started
         self.rows.append(
@@ -94,6 +107,19 @@ class Run:
         )
         reporter.end(name, summary=_line(before, after, summary), reused=reused)
         return record
+
+    def quietly(self, name: str, digest: Digest, kind: type[R], work: Callable[[Path], R]) -> R:
+        """As ``stage``, for work that belongs to the next stage's line."""
+        if not self.world.store.has(name, digest):
+            with self.world.store.writing(name, digest) as folder:
+                (folder / RECORD).write_bytes(msgspec.json.encode(work(folder)))
+        self.unseen[name] = digest
+        return _read_record(self.world.store.path(name, digest), kind)
+
+    @property
+    def lineage(self) -> dict[str, Digest]:
+        """Every stage's digest."""
+        return {**{row.stage: row.digest for row in self.rows}, **self.unseen}
 
     def path(self, name: str, digest: Digest) -> Path:
         """The published folder of a stage."""
@@ -107,7 +133,7 @@ def _line(before: str, after: str, summary: str) -> str:
 
 def _read_record(folder: Path, kind: type[R]) -> R:
     try:
-        return msgspec.json.decode((folder / "record.json").read_bytes(), type=kind)
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError) as error:
         raise StorageError(
             f"the stored result {folder} cannot be read: {error}", next_step=f"remove {folder} and run again"

@@ -79,6 +79,7 @@ def _collect(run: Run, spec: ProjectSpec) -> Snapshot:
         Snapshot,
         lambda folder: collect.run(world.source, personal, hasher, folder, digest, world.reporter),
         lambda record: ("", shape(record.rows, len(record.columns)), f"from {record.source}"),
+        steps=collect.STEPS,
     )
 
 
@@ -102,6 +103,7 @@ def _clean(run: Run, spec: ProjectSpec, snapshot: Snapshot) -> CleanRows:
             shape(record.rows, len(record.columns)),
             quarantine(record),
         ),
+        steps=clean.STEPS,
     )
 
 
@@ -119,6 +121,7 @@ def _features(run: Run, spec: ProjectSpec, cleaned: CleanRows) -> FeatureTable:
             shape(record.rows, len(record.columns)),
             ", ".join(feature.name for feature in record.features) or "no feature is declared",
         ),
+        steps=features.steps(spec),
     )
 
 
@@ -132,17 +135,7 @@ def _split(run: Run, spec: ProjectSpec, table: FeatureTable) -> Split:
         shares=[training.holdout, training.folds, training.seed],
     )
     rows = run.path("features", table.digest) / ROWS
-    return run.stage(
-        "split",
-        digest,
-        Split,
-        lambda folder: train.run_split(table, rows, spec, folder, digest),
-        lambda record: (
-            shape(table.rows, len(table.columns)),
-            f"{shape(record.train_rows, len(table.columns))} + {shape(record.holdout_rows, len(table.columns))}",
-            record.explanation,
-        ),
-    )
+    return run.quietly("split", digest, Split, lambda folder: train.run_split(table, rows, spec, folder, digest))
 
 
 def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> TrainedModel:
@@ -164,7 +157,7 @@ def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> Tr
         TrainedModel,
         lambda folder: train.run(table, rows, split, parts, spec, world.trainers, folder, digest, world.reporter),
         lambda record: (
-            shape(split.train_rows, len(table.columns)),
+            f"{shape(split.train_rows, len(table.columns))} to train",
             f"{len(record.candidates)} candidates",
             trained_words(record),
         ),
@@ -215,10 +208,11 @@ def _validate(  # noqa: PLR0917 - every record that the stage reads
         Validation,
         work,
         lambda record: (
-            shape(split.holdout_rows, len(table.columns)),
+            f"{shape(split.holdout_rows, len(table.columns))} to validate",
             record.choice.candidate,
             figures(record.evidence, spec),
         ),
+        steps=validate.STEPS,
     )
 
 
@@ -295,6 +289,7 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
             cost(record.after),
             f"{record.variant}, parity {record.parity:.1e}",
         ),
+        steps=package.STEPS,
     )
 
 
@@ -308,6 +303,7 @@ def _monitor(run: Run, bundle: Bundle) -> MonitorPlan:
         MonitorPlan,
         lambda _folder: monitor.run(folder_bundle, [keys.public_pem], run.world.reporter),
         lambda record: ("", f"{len(record.rules)} alert rules", "; ".join(rule.when for rule in record.rules[:3])),
+        steps=monitor.STEPS,
     )
 
 
@@ -315,7 +311,6 @@ def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -
     """The version in the registry; a package that is there already keeps its number."""
     world, bundle = run.world, records.bundle
     world.registry.trust(world.keys.public_pem)
-    lineage = {row.stage: row.digest for row in run.rows}
     return world.registry.register(
         Version(
             name=spec.name,
@@ -325,7 +320,7 @@ def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -
             evidence=bundle.evidence,
             report=digest_data(["report", bundle.digest]),
             created_at="",
-            lineage=lineage,
+            lineage=run.lineage,
             stages=tuple(run.rows),
         )
     )

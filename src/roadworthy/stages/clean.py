@@ -20,8 +20,9 @@ from roadworthy.records.digests import Digest
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.transforms.cleaning import CleaningCounts, CleaningPlan, contract_for_hashed
 
-__all__ = ["plan_of", "run"]
+__all__ = ["STEPS", "plan_of", "run"]
 
+STEPS = 3
 _STEP = "clean"
 _TOP = 8
 
@@ -40,7 +41,6 @@ def run(  # noqa: PLR0917 - the order that every stage shares: what goes in, whe
     ContractError when no row is left, TargetError when what is left cannot be learned from.
     """
     plan = plan_of(spec)
-    reporter.begin(_STEP, 3)
     raw = pl.scan_parquet(rows, glob=False)
     counts = plan.check(raw)
     reporter.advance(_STEP)
@@ -58,14 +58,13 @@ def run(  # noqa: PLR0917 - the order that every stage shares: what goes in, whe
             next_step="delete the snapshot's folder in the lake, then `roadworthy run`",
         )
     _check_target(folder / "rows.parquet", spec)
-    reporter.end(_STEP, f"{counts.rows_in:,} rows in, {kept:,} kept, {quarantined:,} in quarantine")
     return CleanRows(
         digest=digest,
         parent=snapshot.digest,
         rows_in=kept + quarantined,
         rows=kept,
         quarantined=quarantined,
-        columns=("_row", *spec.contract.columns),
+        columns=tuple(spec.contract.columns),
         reasons=_ranked(counts.reasons),
         repairs=_ranked(counts.repairs),
     )

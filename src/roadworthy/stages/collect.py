@@ -18,10 +18,11 @@ from roadworthy.protocols import Reporter, Source
 from roadworthy.records.data import Snapshot
 from roadworthy.records.digests import Digest, digest_data
 
-__all__ = ["RESERVED", "ROWS_FILE", "Hashes", "WholeParquet", "run", "snapshot_digest"]
+__all__ = ["RESERVED", "ROWS_FILE", "STEPS", "Hashes", "WholeParquet", "run", "snapshot_digest"]
 
 ROWS_FILE = "rows.parquet"
 RESERVED = ("_row", "_reasons")
+STEPS = 1
 _FORMAT = 1  # of the snapshot: a change here makes every digest new
 _ROW_GROUP = 1 << 18
 
@@ -69,8 +70,6 @@ def run(  # noqa: PLR0917 - the pipeline calls every stage with records, folder,
     Raises SourceError when the source cannot be read or changes meanwhile, DataError when a personal column is
     not in it or a column has a name that Roadworthy keeps for itself.
     """
-    task = "collect"
-    reporter.begin(task)
     before = source.fingerprint()
     rows = source.scan()
     columns = tuple(rows.collect_schema().names())
@@ -88,7 +87,7 @@ def run(  # noqa: PLR0917 - the pipeline calls every stage with records, folder,
             next_step="run the same command again when nothing writes to the source; order a query's rows (order by …)",
         )
     count: int = pl.scan_parquet(target, glob=False).select(pl.len()).collect().item()
-    reporter.end(task, f"{count:,} rows × {len(columns)} columns")
+    reporter.advance("collect")
     return Snapshot(
         digest=digest,
         source=source.describe(),

@@ -16,12 +16,17 @@ import polars as pl
 from roadworthy.protocols import Reporter
 from roadworthy.records.data import CleanRows, FeatureTable
 from roadworthy.records.digests import Digest
-from roadworthy.records.project import ProjectSpec
+from roadworthy.records.project import Aggregate, ProjectSpec
 from roadworthy.transforms.features import FeaturePlan
 
-__all__ = ["run"]
+__all__ = ["run", "steps"]
 
 _TASK = "features"
+
+
+def steps(spec: ProjectSpec) -> int:
+    """How often ``run`` advances: once per look at the past, once for the table."""
+    return 1 + sum(isinstance(feature, Aggregate) for feature in spec.features.values())
 
 
 def run(  # noqa: PLR0917 - every stage takes record, files, project, folder, digest, reporter in this order
@@ -32,13 +37,9 @@ def run(  # noqa: PLR0917 - every stage takes record, files, project, folder, di
     Raises ExpressionError, with every problem at once, when the declared features cannot be used.
     """
     plan = FeaturePlan.build(spec)
-    aggregates = sum(info.aggregate for info in plan.infos)
-    reporter.begin(_TASK, aggregates + 1)
     table = plan.apply(pl.scan_parquet(rows), advance=lambda: reporter.advance(_TASK))
     target = folder / "rows.parquet"
     table.sink_parquet(target)
     reporter.advance(_TASK)
     columns = tuple(name for name in pl.read_parquet_schema(target) if name != "_row")
-    count = len(plan.infos)
-    reporter.end(_TASK, f"{clean.rows:,} rows, {count} feature{'' if count == 1 else 's'}")
     return FeatureTable(digest=digest, parent=clean.digest, rows=clean.rows, columns=columns, features=plan.infos)

@@ -61,5 +61,3 @@ def measurements(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirem
     everything = [measure_safely(name, sample, confidence=confidence_of(name, required)) for name in names]
     sliced = [item for item in required if item.slice and measurable(item.metric, sample.task)]
     return [*everything, *measured(sample, rows, sliced)]
-
-

@@ -42,12 +42,13 @@ from roadworthy.stages.train import candidate_folder
 from roadworthy.stages.validate_rows import Labelled
 from roadworthy.transforms.splits import HOLDOUT, TRAIN
 
-__all__ = ["BUNDLE", "LATENCY_RUNS", "PackageInputs", "run"]
+__all__ = ["BUNDLE", "LATENCY_RUNS", "STEPS", "PackageInputs", "run"]
 
 BUNDLE = "bundle"
 """The bundle's folder inside the stage's."""
 
 LATENCY_RUNS = 1000
+STEPS = 4
 _STEP = "package"
 _JOINED, _OPTIMISED, _INT8 = "float32, as joined", "float32, optimised", "int8"
 _BATCH = 16_384
@@ -104,7 +105,6 @@ def run(
     A parity failure does not raise: it becomes the measurement ``parity``, which the standard bounds. Raises
     ModelError when the graphs do not join or fail on the rows, BundleError when the bundle does not open again.
     """
-    reporter.begin(_STEP, 4)
     labelled = Labelled.load(inputs.trained, inputs.trained_folder, inputs.parts, inputs.rows, inputs.spec)
     train, holdout = _rows_of(inputs, labelled, TRAIN), _rows_of(inputs, labelled, HOLDOUT)
     reporter.advance(_STEP)
@@ -135,7 +135,6 @@ def run(
     write_bundle(folder / BUNDLE, parts, sign=sign, public_key_pem=public_key_pem)
     read_bundle(folder / BUNDLE, [public_key_pem])
     reporter.advance(_STEP)
-    reporter.end(_STEP, f"{shipped.variant}: {explain_cost(shipped.before, shipped.after)}")
     return Bundle(
         digest=digest,
         parent=inputs.validation.digest,

@@ -57,10 +57,12 @@ from roadworthy.standard.judge import judge_requirement
 from roadworthy.standard.requirement import Requirement
 from roadworthy.transforms.splits import HOLDOUT, TRAIN
 
-__all__ = ["remeasure", "run"]
+__all__ = ["STEPS", "remeasure", "run"]
 
+STEPS = 4
 _STEP = "validate"
 _IN_SAMPLE_ROWS = 10_000
+_IMPORTANCE_ROWS = 2_000
 _SEEN = "seen_in_training"
 
 
@@ -87,7 +89,6 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     """
     if trained.parent != split.digest:
         raise DataError("the candidates were trained on another split", next_step="roadworthy run")
-    reporter.begin(_STEP, 4)
     required = [item for item in requirements if Phase.RELEASE in item.phases]
     labelled = Labelled.load(trained, trained_folder, parts, rows, spec, _slice_columns(required))
     choice, out_of_fold, threshold = _chosen(labelled, required, costs)
@@ -98,7 +99,7 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     reporter.advance(_STEP)
     findings = [*_pitfalls(sample, out_of_fold, choice)]
     leaks, found = _leaks(trained, split, parts, rows, spec)
-    gap, importance = _fitted(labelled, parts, rows, choice.candidate, sample, confidence_of("overfit_gap", required))
+    gap, importance = _fitted(labelled, rows, choice.candidate, sample, confidence_of("overfit_gap", required))
     findings += [*found, *overfitting(gap)]
     found_here += [leaks, gap]
     reporter.advance(_STEP)
@@ -113,7 +114,6 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     )
     (folder / "evidence.json").write_bytes(msgspec.json.encode(evidence))
     reporter.advance(_STEP)
-    reporter.end(_STEP, f"{choice.candidate} of {len(trained.candidates)} candidates, {sample.n:,} holdout rows")
     return Validation(digest=digest, parent=trained.digest, choice=choice, evidence=evidence)
 
 
@@ -215,20 +215,23 @@ def _leak_findings(trained: TrainedModel, split: Split, parts: Path, rows: Path,
     return findings
 
 
-def _fitted(  # noqa: PLR0917 - the files and the facts that the fitted model is run with
-    labelled: Labelled, parts: Path, rows: Path, name: str, holdout: Sample, confidence: float
+def _fitted(
+    labelled: Labelled, rows: Path, name: str, holdout: Sample, confidence: float
 ) -> tuple[Measurement, list[Exhibit]]:
     """What only the fitted model itself can tell: its loss on rows it learned from, and what it relies on."""
     try:
         predict = _predictor(labelled, name)
-        both = pl.scan_parquet(parts, glob=False).join(pl.scan_parquet(rows, glob=False), on="_row", how="inner")
-        frame = both.drop_nulls(labelled.spec.target).sort("_row").collect()
-        train = frame.filter(pl.col("part") == TRAIN)
-        picked = np.sort(np.random.default_rng(labelled.spec.training.seed).permutation(train.height)[:_IN_SAMPLE_ROWS])
-        own = labelled.part(TRAIN)[picked]
-        gap = overfit_gap(holdout, labelled.sample(own, predict(train[picked])), confidence=confidence)
-        held = frame.filter(pl.col("part") == HOLDOUT)
-        return gap, [importance_exhibit(predict, held, labelled.trained.features, holdout)]
+        rng = np.random.default_rng(labelled.spec.training.seed)
+        own, held = labelled.part(TRAIN), labelled.part(HOLDOUT)
+        learned = np.sort(rng.permutation(own.height)[:_IN_SAMPLE_ROWS])
+        asked = np.sort(rng.permutation(held.height)[:_IMPORTANCE_ROWS])
+        own = own[learned]
+        wanted = pl.concat([own["_row"], held["_row"][asked]]).to_frame().lazy()
+        frame = pl.scan_parquet(rows, glob=False).join(wanted, on="_row", how="semi").sort("_row").collect()
+        train = frame.filter(pl.col("_row").is_in(own["_row"].implode()))
+        gap = overfit_gap(holdout, labelled.sample(own, predict(train)), confidence=confidence)
+        rest = frame.filter(~pl.col("_row").is_in(own["_row"].implode()))
+        return gap, [importance_exhibit(predict, rest, labelled.trained.features, holdout.take(asked))]
     except Exception as failure:  # noqa: BLE001 - whatever broke the check is evidence, and the judge must see it
         reason = f"the fitted model could not be run on its own rows: {type(failure).__name__}: {failure}"
         return Measurement(metric="overfit_gap", confidence=confidence, error=reason), []

@@ -102,8 +102,7 @@ def _decide(requirement: Requirement, m: Measurement, phase: Phase, near: float,
     if not _meets(requirement, far):
         return _verdict(requirement, phase, Outcome.FAIL, f"{_measured(m)} {_edge(requirement, m, 'misses')}", m)
     rows = _rows_needed(m, near, far, bound)
-    more = f" About {rows:,} more rows would settle it, if what was seen so far holds." if rows else ""
-    sentence = f"{_measured(m)} {_edge(requirement, m, 'leaves open')}{more}"
+    sentence = f"{_measured(m)} {_edge(requirement, m, 'leaves open')}"
     return _verdict(requirement, phase, Outcome.INSUFFICIENT, sentence, m, rows=rows)
 
 

@@ -52,7 +52,8 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
         if finding.details["exclude"]:
             roles.exclude.setdefault(finding.subject, finding.sentence)
     contract = _contract(profiles, roles, target, chosen)
-    notes += [note for one in profiles.values() for note in one.notes]
+    told = {"text to number"} if set(schema.dtypes()) == {pl.String()} else set()  # all of a CSV is text: no news
+    notes += [note for one in profiles.values() for note in one.notes if note.kind not in told]
     notes += roles.notes
     notes += [Note(finding.subject, "leak", finding.sentence) for finding in findings]
     notes += _duplicates(sample, rows, roles)
