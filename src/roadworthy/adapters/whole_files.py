@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roadworthy.adapters.lake import storage_reason
-from roadworthy.errors import RoadworthyError, StorageError
+from roadworthy.errors import Problem, RoadworthyError, StorageError
 
 __all__ = ["whole_file"]
 
@@ -26,8 +26,8 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises StorageError for a disk that is full, read-only or forbidden.
     """
     fresh = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}")
+    _make_folder(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         yield fresh
         fresh.replace(target)
     except Exception as error:
@@ -40,6 +40,23 @@ def whole_file(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _make_folder(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{target} cannot be written: {error.strerror}",
+            problems=(Problem(str(error.strerror), where=str(target.parent), expected="a folder that can be written"),),
+            next_step="name another place, and run the same command again",
+        ) from error
+    if target.is_dir():
+        raise StorageError(
+            f"{target} cannot be written: a folder of that name is there",
+            problems=(Problem("a folder", where=str(target), expected="a file's name"),),
+            next_step="name another place, or move the folder away",
+        )
 
 
 def _free(folder: Path) -> str:

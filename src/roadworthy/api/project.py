@@ -13,7 +13,7 @@ from roadworthy.adapters.keys import create_keys
 from roadworthy.adapters.lake import Lake
 from roadworthy.adapters.sources import frame_source, open_source
 from roadworthy.adapters.whole_files import whole_file
-from roadworthy.errors import UsageError
+from roadworthy.errors import UnknownName, UsageError
 from roadworthy.formats.project import write_project
 from roadworthy.formats.report import ReportView, render_report
 from roadworthy.lifecycle.registry import CHAMPION
@@ -86,7 +86,7 @@ def _task(task: Task | str) -> Task:
     try:
         return Task(task)
     except ValueError:
-        raise UsageError(f"unknown task {task!r}; known are {', '.join(Task)}") from None
+        raise UnknownName("task", str(task), Task, next_step="leave --task out to have it inferred") from None
 
 
 def _name_from(data: Any) -> str:

@@ -10,6 +10,7 @@ hidden column and no label of fewer than five rows is written.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -24,13 +25,16 @@ __all__ = ["CategorySketch", "NumberSketch", "Reference", "merge", "sketch", "sk
 BINS = 32
 LABELS = 64
 _RARE = 5
+_VAST = 1e100
+_GREATEST = sys.float_info.max
 
 
 class NumberSketch(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers (times: seconds since 1970 UTC), counted between fixed edges.
 
     ``edges`` [e] rise strictly; ``counts`` [e + 1] are the values below the first edge, from each edge up to but
-    not including the next, and from the last edge on. ``m2`` is the sum of squared distances to the mean.
+    not including the next, and from the last edge on. ``m2`` is the sum of squared distances to the mean, at most the
+    greatest double.
     """
 
     edges: tuple[float, ...]
@@ -140,7 +144,7 @@ def _edges(values: NDArray[np.float64]) -> tuple[float, ...]:
     if not len(values):
         return (0.0,)
     inner = np.quantile(values, np.linspace(0, 1, BINS + 1)[:-1], method="inverted_cdf")
-    above = np.nextafter(values.max(), np.inf)
+    above = np.nextafter(values.max(), np.inf) if values.max() < _GREATEST else _GREATEST
     return tuple(float(edge) for edge in np.unique(np.append(inner, above)))
 
 
@@ -152,7 +156,10 @@ def _counted(edges: tuple[float, ...], values: NDArray[np.float64], missing: int
     if not len(values):
         return msgspec.structs.replace(_empty_numbers(edges), missing=missing)
     bins = np.searchsorted(np.array(edges), values, side="right")
-    mean = float(np.mean(values))
+    greatest = float(np.max(np.abs(values)))
+    unit = greatest if greatest > _VAST else 1.0  # sums and squares of vast numbers would overflow
+    scaled = values / unit
+    middle = float(np.mean(scaled))
     return NumberSketch(
         edges=edges,
         counts=tuple(int(count) for count in np.bincount(bins, minlength=len(edges) + 1)),
@@ -160,9 +167,14 @@ def _counted(edges: tuple[float, ...], values: NDArray[np.float64], missing: int
         missing=missing,
         lowest=float(values.min()),
         highest=float(values.max()),
-        mean=mean,
-        m2=float(np.sum((values - mean) ** 2)),
+        mean=middle * unit,
+        m2=_capped(float(np.sum((scaled - middle) ** 2)) * unit * unit),
     )
+
+
+def _capped(m2: float) -> float:
+    """The greatest double in place of what is beyond it, since JSON has no infinity."""
+    return m2 if math.isfinite(m2) else _GREATEST
 
 
 def _texts(column: pl.Series) -> pl.Series:
@@ -203,7 +215,7 @@ def _merged_numbers(name: str, a: NumberSketch, b: NumberSketch) -> NumberSketch
         lowest=min(lows) if lows else None,
         highest=max(highs) if highs else None,
         mean=a.mean + gap * share if math.isfinite(gap) else a.mean * (1 - share) + b.mean * share,
-        m2=a.m2 + b.m2 + gap * gap * share * a.count,
+        m2=_capped(a.m2 + b.m2 + gap * gap * share * a.count),
     )
 
 

@@ -17,11 +17,11 @@ from roadworthy.errors import DataError, Problem, SourceError, nearest
 from roadworthy.protocols import Reporter, Source
 from roadworthy.records.data import Snapshot
 from roadworthy.records.digests import Digest, digest_data
+from roadworthy.transforms.cleaning import reserved_name
 
-__all__ = ["RESERVED", "ROWS_FILE", "STEPS", "Hashes", "WholeParquet", "run", "snapshot_digest"]
+__all__ = ["ROWS_FILE", "STEPS", "Hashes", "WholeParquet", "run", "snapshot_digest"]
 
 ROWS_FILE = "rows.parquet"
-RESERVED = ("_row", "_reasons")
 STEPS = 1
 _FORMAT = 1  # of the snapshot: a change here makes every digest new
 _ROW_GROUP = 1 << 18
@@ -122,7 +122,7 @@ def _check_columns(columns: tuple[str, ...], personal: tuple[str, ...], shown: s
             problems=problems,
             next_step="mend personal in [data] of roadworthy.toml",
         )
-    taken = [name for name in columns if name in RESERVED]
+    taken = [name for name in columns if reserved_name(name)]
     if taken:
         raise DataError(
             f"{shown} has columns whose names Roadworthy keeps for itself",

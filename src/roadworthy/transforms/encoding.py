@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from roadworthy.errors import TrainingError
+from roadworthy.errors import Problem, TrainingError
 from roadworthy.records.project import ProjectSpec
 from roadworthy.transforms.expressions import Kind
 from roadworthy.transforms.features import FeaturePlan
@@ -100,8 +100,14 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         odd = [name for name, kind in columns.items() if kind not in (Kind.NUMBER, Kind.BOOLEAN, Kind.TEXT)]
         if odd:
             raise TrainingError(f"a time cannot be a model input: {', '.join(odd)}; take hour, weekday or seconds")
-        if not columns or not frame.height:
-            raise TrainingError("there is nothing to learn from: no model column or no training row")
+        if not frame.height:
+            raise TrainingError("there is nothing to learn from: no training row", next_step="collect more rows")
+        if not columns:
+            raise TrainingError(
+                "there is nothing to learn from: no column or feature is a model input",
+                problems=[Problem("0 model inputs", expected="a number, boolean or category that is not excluded")],
+                next_step="look at [data.exclude] and the types under [contract.columns], or declare [features]",
+            )
         return cls(
             numbers=tuple(_number(frame[name]) for name, kind in columns.items() if kind is Kind.NUMBER),
             flags=tuple(

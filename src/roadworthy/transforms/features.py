@@ -24,6 +24,7 @@ from roadworthy.records.data import FeatureInfo
 from roadworthy.records.project import Aggregate, ProjectSpec
 from roadworthy.transforms.aggregates import ROW, Look, Ratio, compute
 from roadworthy.transforms.aggregates import declared as aggregates
+from roadworthy.transforms.cleaning import reserved_name
 from roadworthy.transforms.expressions import Expression, Kind, kind_of, parse, to_onnx, to_polars
 from roadworthy.transforms.onnx_builder import OnnxBuilder, Pair
 
@@ -227,6 +228,8 @@ class _Resolver:
                 self._refuse(name, "a column has this name", "a name of its own")
             elif name.startswith("_") or not name:
                 self._refuse(name, "a name that starts with an underscore is Roadworthy's own", "another name")
+            elif reserved_name(name):
+                self._refuse(name, "the name is read as a pattern", "another name")
 
     def _cycles(self) -> None:
         told: set[frozenset[str]] = set()

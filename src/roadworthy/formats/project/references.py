@@ -28,6 +28,7 @@ def reference_problems(spec: ProjectSpec) -> list[Fault]:
         *_data_faults(spec),
         *_contract_faults(spec),
         *_feature_faults(spec),
+        *_mask_faults(spec),
         *_training_faults(spec),
         *_decision_faults(spec),
         *_rollout_faults(spec),
@@ -101,6 +102,19 @@ def _feature_faults(spec: ProjectSpec) -> Iterator[Fault]:
             yield from _aggregate_faults(spec, feature, path)
         elif not feature.strip():
             yield Fault(path, "an empty expression", "a SQL expression over the columns")
+
+
+def _mask_faults(spec: ProjectSpec) -> Iterator[Fault]:
+    """Two inputs of one name: the graph has ``age.missing`` beside ``age``."""
+    aside = {spec.target, *spec.data.personal, *spec.data.exclude}
+    columns = {name: f"contract.columns.{name}" for name in spec.contract.columns if name not in aside}
+    pasts = {name: f"features.{name}" for name, form in spec.features.items() if isinstance(form, Aggregate)}
+    inputs = {**columns, **pasts}
+    for name, path in inputs.items():
+        column = name.removesuffix(".missing")
+        if column != name and column in inputs:
+            found = f"{name!r} is what the model graph calls the mask of {column!r}"
+            yield Fault(path, found, "another name, or the column under [data.exclude]")
 
 
 def _aggregate_faults(spec: ProjectSpec, aggregate: Aggregate, path: str, outer_by: str = "") -> Iterator[Fault]:

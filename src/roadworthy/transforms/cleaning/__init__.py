@@ -8,8 +8,8 @@ is never silently turned into a missing one.
 
 from __future__ import annotations
 
-from roadworthy.transforms.cleaning.declared import contract_for_hashed
+from roadworthy.transforms.cleaning.declared import contract_for_hashed, reserved_name
 from roadworthy.transforms.cleaning.plan import CleaningPlan
 from roadworthy.transforms.cleaning.result import CleaningCounts, CleaningResult
 
-__all__ = ["CleaningCounts", "CleaningPlan", "CleaningResult", "contract_for_hashed"]
+__all__ = ["CleaningCounts", "CleaningPlan", "CleaningResult", "contract_for_hashed", "reserved_name"]

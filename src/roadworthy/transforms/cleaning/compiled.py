@@ -14,7 +14,7 @@ import polars as pl
 
 from roadworthy.errors import DataError, Problem, nearest
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
-from roadworthy.transforms.cleaning.declared import RESERVED, Rule, whole_pattern
+from roadworthy.transforms.cleaning.declared import RESERVED, Rule, reserved_name, whole_pattern
 from roadworthy.transforms.cleaning.reading import clean_type, read_column
 
 __all__ = ["PREFIX", "Compiled", "Flag", "compile_plan", "fresh_flag"]
@@ -140,7 +140,7 @@ def fresh_flag(name: str, words: str, oldest: datetime) -> Flag:
 
 
 def _refuse_reserved(schema: Mapping[str, pl.DataType]) -> None:
-    reserved = [name for name in schema if name.startswith(PREFIX) or name == RESERVED[1]]
+    reserved = [name for name in schema if name != RESERVED[0] and reserved_name(name)]
     if reserved:
         raise DataError(
             f"the data has a column with a reserved name: {', '.join(map(repr, reserved))}",

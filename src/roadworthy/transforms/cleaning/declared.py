@@ -19,7 +19,7 @@ from roadworthy.transforms.cleaning.times import EPOCHS, format_problem
 from roadworthy.transforms.durations import microseconds
 from roadworthy.transforms.expressions import Kind, kind_of, parse, to_polars
 
-__all__ = ["RESERVED", "Rule", "check_contract", "contract_for_hashed", "whole_pattern"]
+__all__ = ["RESERVED", "Rule", "check_contract", "contract_for_hashed", "reserved_name", "whole_pattern"]
 
 RESERVED = ("_row", "_reasons")
 """Names that Roadworthy's own tables carry."""
@@ -41,6 +41,16 @@ _FITS: dict[str, tuple[ColumnType, ...]] = {
     "time_format": (ColumnType.TIME,),
     "freshness": (ColumnType.TIME,),
 }
+
+
+def reserved_name(name: str) -> bool:
+    """Whether a column may not be called so: names of Roadworthy's own tables, and what Polars reads as a pattern.
+
+    >>> [reserved_name(name) for name in ("_row", "*", "^a.*$", "row")]
+    [True, True, True, False]
+    """
+    pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
+    return pattern or name in RESERVED or name.startswith("__rw")
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -122,7 +132,7 @@ def _special_problems(contract: Contract, time: str, target: str) -> Iterator[Pr
 
 
 def _column_problems(name: str, column: ColumnContract) -> Iterator[tuple[str, str]]:
-    if name in RESERVED or name.startswith("__rw"):
+    if reserved_name(name):
         yield f"the name {name!r} is reserved", "another name"
     defaults = ColumnContract(type=column.type)
     for setting, types in _FITS.items():

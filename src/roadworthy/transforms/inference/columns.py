@@ -23,6 +23,7 @@ __all__ = ["Profile", "profile"]
 
 _LISTED = 30
 _SEEN = 5
+_EXACT = 2**53
 _EMAIL = re.compile(r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$")
 _IP = re.compile(r"^(?:\d{1,3}\.){3}\d{1,3}$|^[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){4,7}$")
 _PHONE = re.compile(r"^(?:\+\d{1,3}[ .-]?|\(\d{2,5}\)[ .-]?|0\d{2,4}[ .-/])(?:[\d]{2,5}[ .-]?){2,4}\d$")
@@ -153,11 +154,30 @@ def _add_numeric_facts(found: Profile, counts: pl.DataFrame, *, is_target: bool)
         found.column = ColumnContract(type=ColumnType.TIME, time_format=epoch, sentinels=found.column.sentinels)
         found.note("time format", f"numbers between {low:.0f} and {high:.0f} are read as {epoch}, in UTC")
         return
+    if found.column.type is ColumnType.INTEGER and max(-low, high) > _EXACT and not _still_whole(
+        found, counts, is_target=is_target
+    ):
+        return
     if found.column.type is ColumnType.INTEGER:
         found.dense = found.distinct == found.filled and high - low < 1.2 * found.filled
     whole_amount = found.column.type is ColumnType.INTEGER and high > 1
     if low >= 0 and not is_target and (whole_amount or names.never_negative(found.name)):
         found.column = msgspec.structs.replace(found.column, min=0)
+
+
+def _still_whole(found: Profile, counts: pl.DataFrame, *, is_target: bool) -> bool:
+    """Whether a column with whole numbers beyond ±2^53, where doubles skip some, is one of whole numbers even so."""
+    vast = int(counts.filter(pl.col("value").abs() > _EXACT).get_column("count").sum())
+    told = f"{vast:,} whole numbers are beyond ±2^53, where digits are lost"
+    if vast < 0.05 * found.filled:
+        found.note("unreadable", f"{told}; they will send their rows to quarantine")
+        return True
+    kept = "a number" if is_target else "text, no model input"
+    more = "" if is_target else '; write type = "number" if they are amounts'
+    found.note("identifier", f"{told}; the column is taken as {kept}{more}")
+    kind = ColumnType.NUMBER if is_target else ColumnType.TEXT
+    found.column = ColumnContract(type=kind, sentinels=found.column.sentinels)
+    return False
 
 
 def _epoch(low: float, high: float) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 from roadworthy.errors import Problem, SourceError, TargetError, nearest
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
 from roadworthy.records.project import Task
-from roadworthy.transforms.cleaning import CleaningPlan
+from roadworthy.transforms.cleaning import CleaningPlan, reserved_name
 from roadworthy.transforms.inference.columns import Profile, profile
 from roadworthy.transforms.inference.leaks import find_leaks
 from roadworthy.transforms.inference.result import Inference, Note
@@ -35,6 +35,7 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
     """
     lazy = frame.lazy()
     schema = lazy.collect_schema()
+    _check_names(schema.names(), source_name)
     _check_target_name(schema.names(), target, source_name)
     rows = int(lazy.select(pl.len()).collect(engine="streaming").item())
     if rows == 0:
@@ -78,6 +79,16 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
         rows=rows,
         sampled=sample.height,
     )
+
+
+def _check_names(columns: list[str], source_name: str) -> None:
+    taken = [name for name in columns if reserved_name(name)]
+    if taken:
+        raise SourceError(
+            f"{source_name} has columns whose names are reserved",
+            problems=[Problem(f"column {name!r}", where=source_name, expected="another name") for name in taken],
+            next_step="rename them in the source",
+        )
 
 
 def _check_target_name(columns: list[str], target: str, source_name: str) -> None:

@@ -61,6 +61,8 @@ def _leak(subject: str, grade: str, sentence: str, *, exclude: bool, **details: 
 def _filled_where_known(frame: pl.DataFrame, target: str, columns: list[str]) -> list[Finding]:
     """Columns that are missing just where the target is: they came into being together."""
     others = [name for name in frame.columns if name not in {target, "_row"}]
+    if not others:
+        return []
     # rows that are empty altogether say nothing about a single column
     filled = pl.sum_horizontal(pl.col(others).is_not_null()) >= 0.5 * len(others)
     unknown = frame.filter(pl.col(target).is_null() & filled)

@@ -38,6 +38,7 @@ def roles_of(profiles: dict[str, Profile], target: str, clean: pl.DataFrame) -> 
     roles = Roles()
     inputs = {name: one for name, one in profiles.items() if name != target}
     _people(roles, inputs)
+    _masks(roles, inputs)
     _no_inputs(roles, inputs)
     _time(roles, inputs, clean)
     _entity(roles, inputs)
@@ -45,6 +46,16 @@ def roles_of(profiles: dict[str, Profile], target: str, clean: pl.DataFrame) -> 
         if name != roles.entity:
             roles.exclude.setdefault(name, f"personal data: {profiles[name].personal}")
     return roles
+
+
+def _masks(roles: Roles, inputs: dict[str, Profile]) -> None:
+    """``age.missing`` beside ``age``: the model graph has an input of that name already."""
+    for name in inputs:
+        column = name.removesuffix(".missing")
+        if column != name and column in inputs:
+            reason = f"the model graph calls the mask of {column} so; rename it in the source to learn from it"
+            roles.exclude[name] = reason
+            roles.notes.append(Note(name, "name", f"left out: {reason}"))
 
 
 def _people(roles: Roles, inputs: dict[str, Profile]) -> None:

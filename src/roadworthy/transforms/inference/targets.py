@@ -19,6 +19,7 @@ _EVENTS = (
     "1", "true", "yes", "y", "t", "positive", "pos", "event", "fraud", "spam", "default", "churn", "churned", "late",
     "bad", "malignant", "converted", "failure", "failed", "case", "sick", "dead", "died", "attack", "anomaly",
 )  # fmt: skip
+_AMOUNTS = (ColumnType.INTEGER, ColumnType.NUMBER)
 _MOST_CLASSES = 20
 _MOST_LABELS = 50
 
@@ -37,6 +38,13 @@ def task_of(target: Profile, values: pl.Series, task: Task | None) -> tuple[Task
             next_step="name another target: `roadworthy init DATA --target COLUMN`",
         )
     chosen, why = (task, "as asked") if task else _guess(target, counts)
+    if chosen is Task.REGRESSION and target.column.type not in _AMOUNTS:
+        found = f"it is of type {target.column.type.value}"
+        raise TargetError(
+            f"the target {target.name!r} is no number, which a regression needs",
+            problems=(Problem(found, expected="integer or number", where=f"column {target.name}"),),
+            next_step="leave --task out, or name a target that holds numbers",
+        )
     sentences = [f"task {chosen.value}: {why}"]
     if chosen is not Task.BINARY:
         return chosen, "", sentences
