@@ -6,11 +6,12 @@ registry, keys and trainers behind their protocols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,7 +23,6 @@ from roadworthy.errors import RegistryError, UnknownName, UsageError
 from roadworthy.formats.bundle import OpenBundle, read_bundle
 from roadworthy.formats.project import read_project
 from roadworthy.lifecycle.registry import CHAMPION, Registry
-from roadworthy.pipeline import World
 from roadworthy.protocols import Reporter, Source
 from roadworthy.records.project import ProjectSpec
 from roadworthy.records.version import Version
@@ -31,9 +31,22 @@ from roadworthy.settings import Settings, read_settings
 from roadworthy.standard import Standard, parse_standard
 from roadworthy.transforms.cleaning import contract_for_hashed
 
-__all__ = ["PROJECT_FILE", "Project", "SystemClock", "open_project", "opened_registry", "predictor", "world"]
+if TYPE_CHECKING:
+    from roadworthy.pipeline import World
+
+__all__ = [
+    "PROJECT_FILE",
+    "REPORT_FILE",
+    "Project",
+    "SystemClock",
+    "open_project",
+    "opened_registry",
+    "predictor",
+    "world",
+]
 
 PROJECT_FILE = "roadworthy.toml"
+REPORT_FILE = "report.html"
 
 
 class SystemClock:
@@ -52,6 +65,7 @@ class Project:
     spec: ProjectSpec
     standard: Standard
     settings: Settings
+    lines: Mapping[str, int]
 
     @property
     def folder(self) -> Path:
@@ -79,7 +93,7 @@ def open_project(path: Path | str = PROJECT_FILE) -> Project:
         file=file.name,
     )
     hashed = msgspec.structs.replace(spec, contract=contract_for_hashed(spec.contract, spec.data.personal))
-    return Project(file, hashed, standard, read_settings(file.parent))
+    return Project(file, hashed, standard, read_settings(file.parent), read.lines)
 
 
 def project_keys(project: Project) -> Keys:
@@ -102,6 +116,9 @@ def opened_registry(project: Project) -> Iterator[Registry]:
 @contextmanager
 def world(project: Project, reporter: Reporter, *, source: Source | None = None) -> Iterator[World]:
     """Everything a run needs. ``source`` replaces the declared one (frames from Python)."""
+    from roadworthy.pipeline import World, check_plans  # noqa: PLC0415 - all of training; predictions need none of it
+
+    check_plans(project.spec, project.lines, project.file.name)
     keys = project_keys(project)
     spec = project.spec
     trainers = {name: trainer_named(name, project.folder) for name in spec.training.candidates}

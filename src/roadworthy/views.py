@@ -1,7 +1,7 @@
 """What people are shown: read-only snapshots gathered from records.
 
-In: a run's records. Out: ``ReportView`` for the page, ``StatusView`` for the terminal. Nothing is computed here but
-words; nothing that is returned is alive.
+In: a run's records. Out: ``ReportView``, for the page and the terminal. Nothing is computed here but words; nothing
+that is returned is alive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict
 from roadworthy.records.version import Version
 from roadworthy.standard import Requirement, Standard
 
-__all__ = ["StatusView", "VersionLine", "report_view", "with_charts"]
+__all__ = ["report_view", "with_charts"]
 
 _LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxruntime", "polars", "roadworthy", "scikit-learn", "skl2onnx")
 _KEY_METRICS = {
@@ -38,27 +38,6 @@ _KEY_METRICS = {
     Task.MULTICLASS: ("accuracy", "balanced_accuracy", "log_loss", "latency_p99"),
     Task.REGRESSION: ("r2", "mae", "rmse", "latency_p99"),
 }
-
-
-class VersionLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One version in the status list."""
-
-    number: int
-    readiness: Readiness
-    created_at: str
-    sentence: str
-    report: str
-    bundle: str
-    champion: bool
-
-
-class StatusView(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a project: its versions, newest first, its champion, and whether the audit chain holds."""
-
-    project: str
-    champion: int | None
-    versions: tuple[VersionLine, ...]
-    audit_links: int
 
 
 def report_view(spec: ProjectSpec, standard: Standard, version: Version, records: Records) -> ReportView:

@@ -1,11 +1,19 @@
 """The Python calls, one per command: what the command line prints, these return.
 
-In: paths, rows, frames. Out: records. Nothing here prints; progress goes to the ``Reporter`` that is passed.
+In: paths, rows, frames. Out: records. Nothing here prints; progress goes to the ``Reporter`` that is passed. Each
+call's module is imported when it is first asked for: a prediction does not wait for what training needs.
 """
 
-from roadworthy.api.answers import Prediction, ScoreResult, predict, score, trace
-from roadworthy.api.inspection import Inspection, inspect
-from roadworthy.api.project import InitResult, RunOutcome, init, promote, run, status
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roadworthy.api.answers import Prediction, ScoreResult, predict, score, trace
+    from roadworthy.api.inspection import Inspection, inspect
+    from roadworthy.api.project import InitResult, RunOutcome, init, run
+    from roadworthy.api.registered import promote, status
 
 __all__ = [
     "InitResult",
@@ -22,3 +30,25 @@ __all__ = [
     "status",
     "trace",
 ]
+
+_HOMES = {
+    "InitResult": "project",
+    "Inspection": "inspection",
+    "Prediction": "answers",
+    "RunOutcome": "project",
+    "ScoreResult": "answers",
+    "init": "project",
+    "inspect": "inspection",
+    "predict": "answers",
+    "promote": "registered",
+    "run": "project",
+    "score": "answers",
+    "status": "registered",
+    "trace": "answers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"roadworthy.api.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'roadworthy.api' has no attribute {name!r}")

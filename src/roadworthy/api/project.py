@@ -1,4 +1,4 @@
-"""``init``, ``run``, ``promote``, ``status``: the calls that write a project and take it through its stages."""
+"""``init`` and ``run``: the calls that write a project and take it through its stages."""
 
 from __future__ import annotations
 
@@ -16,19 +16,15 @@ from roadworthy.adapters.whole_files import whole_file
 from roadworthy.errors import UnknownName, UsageError
 from roadworthy.formats.project import write_project
 from roadworthy.formats.report import ReportView, render_report
-from roadworthy.lifecycle.registry import CHAMPION
 from roadworthy.pipeline import RunResult, run_pipeline
 from roadworthy.protocols import Reporter
-from roadworthy.records.digests import Digest
 from roadworthy.records.project import DataSpec, ProjectSpec, Task
 from roadworthy.records.version import Version
 from roadworthy.testing import SilentReporter
 from roadworthy.transforms.inference import Inference, infer
-from roadworthy.views import StatusView, VersionLine, report_view, with_charts
+from roadworthy.views import report_view, with_charts
 
-__all__ = ["InitResult", "RunOutcome", "init", "promote", "run", "status"]
-
-REPORT = "report.html"
+__all__ = ["InitResult", "RunOutcome", "init", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,43 +157,8 @@ def run(
     if not lake.has("report", version.report):
         with lake.writing("report", version.report) as folder:
             page = render_report(with_charts(view, opened.standard, result.records))
-            (folder / REPORT).write_text(page, encoding="utf-8")
-    report = opened.folder / REPORT
+            (folder / assembly.REPORT_FILE).write_text(page, encoding="utf-8")
+    report = opened.folder / assembly.REPORT_FILE
     with whole_file(report) as fresh:
-        shutil.copyfile(lake.path("report", version.report) / REPORT, fresh)
+        shutil.copyfile(lake.path("report", version.report) / assembly.REPORT_FILE, fresh)
     return RunOutcome(version, result, view, report, lake.path("package", version.digest) / "bundle")
-
-
-def promote(version: int, project: Path | str = assembly.PROJECT_FILE) -> Version:
-    """Move the alias ``champion``. Raises PromotionRefused when the verdict does not allow it."""
-    opened = assembly.open_project(project)
-    with assembly.opened_registry(opened) as registry:
-        return registry.promote(opened.spec.name, version)
-
-
-def status(project: Path | str = assembly.PROJECT_FILE) -> StatusView:
-    """The project's versions, its champion, and whether the audit chain holds."""
-    opened = assembly.open_project(project)
-    lake = Lake(opened.settings.lake)
-
-    def place(stage: str, digest: Digest, name: str) -> str:
-        return str(lake.path(stage, digest) / name) if lake.has(stage, digest) else ""
-
-    with assembly.opened_registry(opened) as registry:
-        links = registry.verify_chain()
-        champion = registry.alias(opened.spec.name, CHAMPION)
-        lines = tuple(
-            VersionLine(
-                number=version.number,
-                readiness=version.verdict.readiness,
-                created_at=version.created_at,
-                sentence=version.verdict.sentence,
-                report=place("report", version.report, REPORT),
-                bundle=place("package", version.digest, "bundle"),
-                champion=champion is not None and champion.number == version.number,
-            )
-            for version in registry.versions(opened.spec.name)
-        )
-    return StatusView(
-        project=opened.spec.name, champion=champion.number if champion else None, versions=lines, audit_links=links
-    )

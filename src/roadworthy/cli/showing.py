@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roadworthy.api import InitResult, Inspection, Prediction, RunOutcome, ScoreResult
 from roadworthy.cli.console import human_console
 from roadworthy.cli.outcome import requirements_table, show_run
 from roadworthy.cli.running import told
 from roadworthy.cli.signs import Signs, plain
 from roadworthy.errors import UsageError
-from roadworthy.formats.report import RequirementRow
-from roadworthy.graphs.trace import Trace, TraceLayer
 from roadworthy.records.evidence import Phase
-from roadworthy.views import StatusView
+
+if TYPE_CHECKING:
+    from roadworthy.api import InitResult, Inspection, Prediction, RunOutcome, ScoreResult
+    from roadworthy.api.registered import StatusView
+    from roadworthy.graphs.trace import Trace, TraceLayer
 
 __all__ = [
     "read_row",
@@ -101,6 +102,8 @@ def show_inspection(found: Inspection, *, as_json: bool) -> None:
     if as_json:
         told(found, "", as_json=True)
         return
+    from roadworthy.formats.report import RequirementRow  # noqa: PLC0415 - only here
+
     by_line = {requirement.line(): requirement for requirement in found.standard.of_phase(Phase.RELEASE)}
     rows = tuple(
         RequirementRow(

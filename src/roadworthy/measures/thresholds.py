@@ -26,7 +26,7 @@ from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Exhibit, Measurement
 from roadworthy.records.project import DecisionSpec, Task
 
-__all__ = ["OBJECTIVES", "ThresholdChoice", "choose_threshold", "tradeoff_exhibit"]
+__all__ = ["OBJECTIVES", "ThresholdChoice", "check_decision", "choose_threshold", "tradeoff_exhibit"]
 
 OBJECTIVES = (
     "accuracy",
@@ -97,6 +97,14 @@ def choose_threshold(spec: DecisionSpec, sample: Sample, *, confidence: float = 
         return ThresholdChoice(float(cuts.threshold[best]), _free_words(plan, cuts, goal, best), exhibit)
     best, words = _constrained(plan, cuts, goal, sample, confidence)
     return ThresholdChoice(float(cuts.threshold[best]), words, exhibit)
+
+
+def check_decision(spec: DecisionSpec) -> None:
+    """Refuse a declaration that ``choose_threshold`` could not read, with the same errors."""
+    if isinstance(spec.threshold, Mapping):
+        _read(spec.threshold)
+    else:
+        _number("", spec.threshold, low=0.0, high=1.0)
 
 
 def tradeoff_exhibit(sample: Sample, *, costs: tuple[float, float] | None = None) -> Exhibit:

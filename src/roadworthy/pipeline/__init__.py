@@ -9,7 +9,8 @@ stage and all after it are. ``collect`` always reads the source's fingerprint, s
 source changed.
 """
 
+from roadworthy.pipeline.plans import check_plans
 from roadworthy.pipeline.running import Records, RunResult, World
 from roadworthy.pipeline.sequence import run_pipeline
 
-__all__ = ["Records", "RunResult", "World", "run_pipeline"]
+__all__ = ["Records", "RunResult", "World", "check_plans", "run_pipeline"]

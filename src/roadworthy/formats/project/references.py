@@ -159,7 +159,7 @@ def _decision_faults(spec: ProjectSpec) -> Iterator[Fault]:
             yield Fault(path, f"a threshold of {threshold}", "a number from 0 to 1")
         return
     known = {
-        "maximize": ("maximize", "subject_to"),
+        "maximize": ("maximize", "subject_to", "beta"),
         "minimize": ("minimize", "false_positive", "false_negative", "subject_to"),
     }
     goals = [key for key in known if key in threshold]
@@ -175,6 +175,9 @@ def _decision_faults(spec: ProjectSpec) -> Iterator[Fault]:
         elif key.startswith("false_"):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 yield Fault(place, f"a cost of {value!r}", "a number of 0 or more")
+        elif key == "beta":
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                yield Fault(place, f"a beta of {value!r}", "a number above 0")
         elif not isinstance(value, str):
             yield Fault(place, f"{value!r}", "a text")
 
