@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 
 from roadworthy import api, assembly
-from roadworthy.errors import StorageError
+from roadworthy.errors import PromotionRefused, StorageError
 from roadworthy.protocols import Reporter
 from roadworthy.records.model import ProgressLine
+from roadworthy.records.verdict import Readiness
 
-STAGES = ("collect", "clean", "features", "split", "train", "validate", "package", "monitor")
+STAGES = ("collect", "clean", "features", "train", "validate", "package", "monitor")
+FOLDERS = (*STAGES[:3], "split", *STAGES[3:])
 
 
 class Watching(Reporter):
@@ -35,6 +37,7 @@ class Watching(Reporter):
         pass
 
     def end(self, task: str, summary: str = "", *, reused: bool = False) -> None:
+        assert summary or task not in STAGES
         if task in STAGES:
             self.reused[task] = reused
 
@@ -66,7 +69,7 @@ def test_an_unchanged_project_reuses_every_stage_and_keeps_its_version(copied: P
     [
         ("clicks / nullif(impressions, 0)", "clicks / impressions", "features"),
         ('position = { type = "integer", min = 1, max = 5 }', 'position = { type = "integer", min = 0 }', "clean"),
-        ("seed = 7", "seed = 8", "split"),
+        ("seed = 7", "seed = 8", "train"),
         ('accuracy = ">= 0.80"', 'accuracy = ">= 0.81"', "validate"),
     ],
 )
@@ -123,24 +126,25 @@ from roadworthy import api
 from roadworthy.pipeline import running
 
 stage, project = sys.argv[1], sys.argv[2]
-original = running.Run.stage
 
-def dying(self, name, digest, kind, work, describe, **more):
-    def work_and_die(folder):
-        record = work(folder)
-        if name == stage:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return record
-    return original(self, name, digest, kind, work_and_die, describe, **more)
+def deadly(original):
+    def dying(self, name, digest, kind, work, *more, **words):
+        def work_and_die(folder):
+            record = work(folder)
+            if name == stage:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return record
+        return original(self, name, digest, kind, work_and_die, *more, **words)
+    return dying
 
-running.Run.stage = dying
+running.Run.stage = deadly(running.Run.stage)
+running.Run.quietly = deadly(running.Run.quietly)
 api.run(project)
 """
 
 
 def test_a_kill_in_any_stage_leaves_nothing_half_and_the_next_run_carries_on(project: Path) -> None:
-    api.init  # noqa: B018 - loads the libraries once, before the children do
-    for stage in STAGES:
+    for stage in FOLDERS:
         killed = subprocess.run([sys.executable, "-c", KILLED, stage, os.fspath(project)], check=False, timeout=240)
         assert killed.returncode == -signal.SIGKILL, stage
         lake = project / ".roadworthy" / "lake"
@@ -148,7 +152,7 @@ def test_a_kill_in_any_stage_leaves_nothing_half_and_the_next_run_carries_on(pro
         assert all((path / "record.json").exists() for path in published)
         assert not (lake / stage).exists() or not [p for p in (lake / stage).iterdir() if p in published]
     outcome, watching = run(project)
-    assert [watching.reused[stage] for stage in STAGES] == [True] * 7 + [False]
+    assert [watching.reused[stage] for stage in STAGES] == [True] * 6 + [False]
     assert outcome.version.number == 1
     assert not list((project / ".roadworthy" / "lake").glob("*/.tmp-*"))
     assert api.status(project).audit_links >= 3
@@ -210,6 +214,11 @@ def test_the_bundle_is_all_that_serving_and_monitoring_need(finished: Path) -> N
 
 def test_promotion_follows_the_verdict(copied: Path) -> None:
     opened = assembly.open_project(copied)
-    promoted = api.promote(1, copied)
-    assert promoted.title == f"{opened.spec.name}-1"
-    assert api.status(copied).champion == 1
+    with pytest.raises(PromotionRefused, match="not proven"):
+        api.promote(1, copied)  # 294 holdout rows cannot prove recall for every device
+    edit(copied, 'extends = "service"', 'extends = "prototype"')
+    edit(copied, 'recall = { at_least = 0.70, slice = "device" }\n', "")
+    outcome, _ = run(copied)
+    assert outcome.version.verdict.readiness is Readiness.READY
+    assert api.promote(2, copied).title == f"{opened.spec.name}-2"
+    assert api.status(copied).champion == 2

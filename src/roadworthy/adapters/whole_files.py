@@ -26,7 +26,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises StorageError for a disk that is full, read-only or forbidden.
     """
     fresh = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(3)}")
-    _make_folder(target)
+    _make(target, fresh)
     try:
         yield fresh
         fresh.replace(target)
@@ -42,9 +42,11 @@ def whole_file(target: Path) -> Iterator[Path]:
         fresh.unlink(missing_ok=True)
 
 
-def _make_folder(target: Path) -> None:
+def _make(target: Path, fresh: Path) -> None:
+    """The folder and an empty file in it, so that a place that cannot be written is told before any work."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        fresh.touch()
     except OSError as error:
         raise StorageError(
             f"{target} cannot be written: {error.strerror}",
@@ -52,6 +54,7 @@ def _make_folder(target: Path) -> None:
             next_step="name another place, and run the same command again",
         ) from error
     if target.is_dir():
+        fresh.unlink()
         raise StorageError(
             f"{target} cannot be written: a folder of that name is there",
             problems=(Problem("a folder", where=str(target), expected="a file's name"),),

@@ -130,7 +130,9 @@ def score(
     """
     target = Path(out)
     if target.suffix not in _WRITERS:
-        raise UsageError(f"cannot write {target}: known endings are {', '.join(_WRITERS)}")
+        found = f"cannot write {target}: known endings are {', '.join(_WRITERS)}"
+        raise UsageError(found, next_step=f"--out {target.stem or 'answers'}.parquet")
+    _spare_source(data, target)
     opened = assembly.open_project(project)
     progress = reporter or SilentReporter()
     started = time.perf_counter()
@@ -155,6 +157,18 @@ def score(
     )
 
 
+def _spare_source(data: Any, target: Path) -> None:
+    declared = data.get("path") if isinstance(data, dict) else data
+    if not isinstance(declared, str) or "://" in declared:
+        return
+    source = Path(declared).resolve()
+    if source == target.resolve() or (source.is_dir() and source in target.resolve().parents):
+        raise UsageError(
+            f"{target} would overwrite the rows that are read, or stand among them",
+            next_step="name another file with --out",
+        )
+
+
 def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
     """A frame of one row; UsageError for a field that is no column and no feature."""
     known = {*model.contract.contract.columns, *model.aggregates}
@@ -173,6 +187,7 @@ def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
                 Problem("missing field", where=name, expected="a value, or null where it is unknown")
                 for name in missing
             ],
+            next_step=f"give all of {', '.join(name for name in model.contract.inputs if name not in model.aggregates)}",
         )
     return pl.DataFrame([dict(row)], infer_schema_length=None)
 
@@ -197,7 +212,11 @@ def _history(history: Any, model: BundlePredictor, folder: Path | None = None) -
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise DataError("the row does not meet the contract", problems=[Problem(found) for found in problems])
+        raise DataError(
+            "the row does not meet the contract",
+            problems=[Problem(found) for found in problems],
+            next_step="mend these fields, or [contract] in roadworthy.toml, then: roadworthy run",
+        )
 
 
 def _by_class(answers: Answers, model: BundlePredictor) -> dict[str, float]:
@@ -211,6 +230,8 @@ def _by_class(answers: Answers, model: BundlePredictor) -> dict[str, float]:
 
 
 def _past_notes(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tuple[str, ...]:
+    if history is not None and not model.aggregates:
+        return ("the history was not read: no feature looks at an entity's past",)
     lacking = [name for name in model.aggregates if name not in raw.columns]
     if not lacking or history is not None:
         return ()
@@ -218,6 +239,8 @@ def _past_notes(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tupl
 
 
 def _file_notes(model: BundlePredictor, rows: pl.LazyFrame, history: Any) -> tuple[str, ...]:
+    if history is not None and not model.aggregates:
+        return ("the history was not read: no feature looks at an entity's past",)
     if not model.aggregates or history is not None:
         return ()
     given = set(rows.collect_schema().names()) & set(model.aggregates)

@@ -102,6 +102,8 @@ def inspect(
     """
     rows, target, shown = _rows(data, y, target)
     subject = _subject(model, rows, target, project)
+    if subject.graph is not None and subject.task is None:
+        rows = _numbers_read(rows, target)
     scores, sound = subject.score(rows.drop(target))
     known = sound & rows.get_column(target).is_not_null().to_numpy()
     labelled = rows.filter(pl.Series(known))
@@ -144,7 +146,11 @@ def _rows(data: Any, y: Sequence[Any] | None, target: str) -> tuple[pl.DataFrame
     if target not in rows.columns:
         close = nearest(target, rows.columns)
         hint = f"; did you mean {close!r}?" if close else ""
-        raise TargetError(f"{source.describe()} has no column {target!r}{hint}")
+        raise TargetError(
+            f"{source.describe()} has no column {target!r}{hint}",
+            problems=[Problem(f"columns: {', '.join(rows.columns)}")],
+            next_step=f"--target {close or 'COLUMN'}",
+        )
     return rows, target, source.describe()
 
 
@@ -166,6 +172,7 @@ def _subject(model: Any, rows: pl.DataFrame, target: str, project: Path | str) -
         problems=[
             Problem(f"no such file: {word}", expected="an ONNX file, a bundle's folder, latest, champion or a number")
         ],
+        next_step="roadworthy status   # lists the versions of a project",
     )
 
 
@@ -203,6 +210,18 @@ def _predictor_subject(name: str, digest: Digest, model: BundlePredictor, standa
 def _graph(path: Path, columns: list[str]) -> _Subject:
     graph = GraphModel(path, columns=columns)
     return _Subject(path.name, digest_bytes(graph.content), lambda rows: _all_sound(graph.score(rows)), graph=graph)
+
+
+def _numbers_read(rows: pl.DataFrame, target: str) -> pl.DataFrame:
+    """Text columns that hold nothing but numbers (and blanks) as numbers, since text files hold only text."""
+    read = []
+    for column in rows.drop(target).iter_columns():
+        if column.dtype == pl.String:
+            text = column.str.strip_chars().replace("", None)
+            numbers = text.cast(pl.Float64, strict=False)
+            if numbers.null_count() == text.null_count():
+                read.append(numbers)
+    return rows.with_columns(read)
 
 
 def _estimator(model: Any) -> _Subject:
@@ -270,8 +289,29 @@ def _standard(
         return msgspec.structs.replace(preset, requirements=known)
     if isinstance(given, Mapping):
         return parse_standard(given, task, columns=columns)
-    table = tomllib.loads(Path(given).read_text(encoding="utf-8"))
-    return parse_standard(table.get("standard", table), task, columns=columns, file=Path(given).name)
+    return parse_standard(_standard_table(Path(given)), task, columns=columns, file=Path(given).name)
+
+
+def _standard_table(path: Path) -> dict[str, Any]:
+    """The table [standard] of a TOML file, or the whole file; UsageError where there is none."""
+    expected = "a TOML file with a table [standard]"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        found = str(error.strerror) if isinstance(error, OSError) else f"not TOML in UTF-8: {error}"
+        raise UsageError(
+            f"the standard {path} cannot be read",
+            problems=[Problem(found, where=str(path), expected=expected)],
+            next_step="mend it, or leave --standard out to judge by the model's own",
+        ) from error
+    standard = table.get("standard", table)
+    if not isinstance(standard, dict) or not standard:
+        raise UsageError(
+            f"{path} holds no standard",
+            problems=[Problem("no requirement", where=str(path), expected=expected)],
+            next_step='write, for example: [standard] and below it accuracy = ">= 0.80"',
+        )
+    return standard
 
 
 def _measured_here(metric: str) -> bool:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from roadworthy.cli.running import silence
 from roadworthy.cli.signs import Signs, plain
 from roadworthy.formats.wording import count, duration, number
 from roadworthy.records.model import ProgressLine
@@ -32,7 +33,16 @@ HEARTBEAT_S = 10.0
 
 def human_console(*, stderr: bool = True) -> Console:
     """A console that obeys ``NO_COLOR`` and ``FORCE_COLOR``, never guesses at markup, and shows numbers as they are."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+class _Console(Console):
+    """A console whose reader may leave: the work goes on, unseen, and its exit code stands."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        self.quiet = True
+        silence(self.file)
 
 
 class _Work:

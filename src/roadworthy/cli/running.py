@@ -6,33 +6,54 @@ the whole traceback was left, so that none is thrown at a person.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
-from roadworthy.errors import RoadworthyError, StorageError
+from roadworthy.errors import Problem, RoadworthyError, StorageError
 
-__all__ = ["FAULT", "shown_error", "told"]
+__all__ = ["FAULT", "shown_error", "silence", "told"]
 
 FAULT = 70
 """Exit code of a fault of Roadworthy's own (``EX_SOFTWARE``)."""
 
 _INTERRUPTED = 130
+_STOPPED = "\nstopped; finished stages are kept\n"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def told(data: Any, text: str, *, as_json: bool) -> None:
     """The result, as JSON or as text."""
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(data, enc_hook=_plain), indent=2).decode() + "\n")
+        _write(msgspec.json.format(msgspec.json.encode(data, enc_hook=_plain), indent=2).decode())
     else:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+        _write(text.rstrip("\n"))
+
+
+def _write(text: str) -> None:
+    """Text on standard output, in letters that it can show; when its reader has left, nothing more is said."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+
+
+def silence(stream: IO[str]) -> None:
+    """Let all that is still written to a stream whose reader has left go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _plain(value: Any) -> Any:
@@ -50,10 +71,15 @@ def shown_error() -> Iterator[None]:
         _show(error)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; finished stages are kept\n")
+        sys.stderr.write(_STOPPED)
         raise SystemExit(_INTERRUPTED) from None
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer has turned the interrupt into its exit code already
+            sys.stderr.write(_STOPPED)
+        raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say
+        silence(sys.stdout)
+        silence(sys.stderr)
         raise SystemExit(0) from None
     except MemoryError:
         _show(StorageError("the machine's memory is not enough for this", next_step="use a machine with more of it"))
@@ -65,16 +91,26 @@ def shown_error() -> Iterator[None]:
 
 def _show(error: RoadworthyError) -> None:
     if "--json" in sys.argv:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(error.as_dict()), indent=2).decode() + "\n")
-    sys.stderr.write(f"error: {error}\n")
+        _write(json.dumps(error.as_dict(), indent=2, ensure_ascii=False))
+    _complain(f"error: {error}\n")
+
+
+def _complain(text: str) -> None:
+    """A message on standard error; foreign text in it moves no cursor and colours nothing."""
+    try:
+        sys.stderr.write(_CONTROL.sub(lambda found: repr(found[0])[1:-1], text))
+        sys.stderr.flush()
+    except BrokenPipeError:
+        silence(sys.stderr)
 
 
 def _show_fault(error: Exception) -> None:
     handle, place = tempfile.mkstemp(prefix="roadworthy-fault-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         traceback.print_exception(error, file=stream)
-    sys.stderr.write(
-        f"error: a fault of Roadworthy's own: {type(error).__name__}: {error}\n"
-        f"  - nothing half-written was registered; finished stages are kept\n"
-        f"next: report it with {place}\n"
+    found = RoadworthyError(
+        f"a fault of Roadworthy's own: {type(error).__name__}: {error}",
+        problems=(Problem("nothing half-written was registered; finished stages are kept"),),
+        next_step=f"report it with {place}",
     )
+    _show(found)

@@ -44,12 +44,28 @@ def read_row(text: str) -> dict[str, Any]:
     """
     example = """write it as '{"column": value, …}'"""
     try:
-        found = json.loads(sys.stdin.read() if text == "-" else text, parse_constant=_no_constant)
+        content = sys.stdin.read() if text == "-" else text
+        found = json.loads(content, parse_constant=_no_constant, object_pairs_hook=_fields)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except RecursionError as error:
+        raise UsageError("the row is not JSON of one level: it is nested too deep", next_step=example) from error
+    except UnicodeError as error:
+        raise UsageError("the row is not text: it is no UTF-8, or has half a surrogate pair", next_step=example) from (
+            error
+        )
     except ValueError as error:
         raise UsageError(f"the row is not JSON: {error}", next_step=example) from error
     if not isinstance(found, dict):
         raise UsageError("the row is no JSON object", next_step=example)
     return found
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise ValueError(f"it gives {', '.join(map(repr, twice))} more than once")
+    return dict(pairs)
 
 
 def _no_constant(name: str) -> Any:

@@ -31,6 +31,7 @@ from roadworthy.records.version import AuditEntry, Version
 __all__ = ["CHAMPION", "GENESIS", "Registry"]
 
 CHAMPION = "champion"
+_GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 """The alias that servers follow."""
 
 GENESIS: Digest = "sha256:" + "0" * 64
@@ -237,7 +238,8 @@ class Registry:
     @staticmethod
     def _one(connection: Connection, name: str, number: int) -> Version:
         table = schema.versions
-        row = connection.execute(select(table.c.record).where(table.c.name == name, table.c.number == number)).scalar()
+        wanted = select(table.c.record).where(table.c.name == name, table.c.number == number)
+        row = connection.execute(wanted).scalar() if 0 < number <= _GREATEST else None
         if row is None:
             known = connection.execute(select(table.c.number).where(table.c.name == name).order_by(table.c.number))
             listed = ", ".join(str(existing) for existing in known.scalars()) or "none"

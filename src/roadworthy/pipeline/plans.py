@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from roadworthy.errors import Problem, ProjectFileError, RoadworthyError
+from roadworthy.errors import Problem, ProjectFileError, RoadworthyError, UnknownName
 from roadworthy.measures.thresholds import check_decision
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.train_tuning import Budget
@@ -52,8 +52,8 @@ def _told(build: Callable[[], object], table: str) -> Iterator[tuple[Problem, st
     try:
         build()
     except RoadworthyError as error:
-        one = [Problem(error.message)] if table.startswith(("training", "decision")) else []
-        for problem in one or error.problems or [Problem(error.message)]:
+        whole = isinstance(error, UnknownName) or not error.problems
+        for problem in [Problem(error.message)] if whole else error.problems:
             yield problem, table, error.next_step
 
 

@@ -57,7 +57,11 @@ def run(  # noqa: PLR0917 - the order that every stage shares: what goes in, whe
             f"the snapshot names {snapshot.rows} rows, its file gave {kept} clean and {quarantined} quarantined ones",
             next_step="delete the snapshot's folder in the lake, then `roadworthy run`",
         )
-    _check_target(folder / "rows.parquet", spec)
+    try:
+        _check_target(folder / "rows.parquet", spec)
+    except TargetError as error:
+        facts = (*error.problems, *_set_aside(counts))
+        raise TargetError(error.message, problems=facts, next_step=error.next_step) from error
     return CleanRows(
         digest=digest,
         parent=snapshot.digest,
@@ -85,15 +89,20 @@ def _ranked(counts: dict[str, int]) -> dict[str, int]:
 def _nothing_left(counts: CleaningCounts) -> ContractError:
     if counts.rows_in == 0:
         return ContractError("the data has no rows", next_step="check [data] source in roadworthy.toml")
+    return ContractError(
+        f"none of the {counts.rows_in:,} rows meets the contract",
+        problems=_set_aside(counts),
+        next_step="correct [contract] in roadworthy.toml, or let `roadworthy init` write it anew",
+    )
+
+
+def _set_aside(counts: CleaningCounts) -> list[Problem]:
+    """The most frequent reasons for which rows were set aside."""
     problems = [Problem(f"{reason}: {count:,} rows") for reason, count in list(_ranked(counts.reasons).items())[:_TOP]]
     more = len(counts.reasons) - len(problems)
     if more:
         problems.append(Problem(f"and {more} more reasons"))
-    return ContractError(
-        f"none of the {counts.rows_in:,} rows meets the contract",
-        problems=problems,
-        next_step="correct [contract] in roadworthy.toml, or let `roadworthy init` write it anew",
-    )
+    return problems
 
 
 def _check_target(path: Path, spec: ProjectSpec) -> None:
@@ -163,5 +172,5 @@ def _constant(target: str, labels: list[Any], expected: str) -> TargetError:
     return TargetError(
         f"after cleaning the target {target!r} has {found}",
         problems=(Problem(found, expected=expected, where=f"column {target}"),),
-        next_step="look at quarantine.parquet for the rows that were set aside, or name another target",
+        next_step="correct [contract] in roadworthy.toml, or name another target",
     )

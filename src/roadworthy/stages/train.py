@@ -119,7 +119,7 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
         training = _Training(trainers[name], spec, folds, final, reporter)
         try:
             outcome = training.outcome(budget)
-        except Exception as error:  # noqa: BLE001  # whatever a candidate raises is its own failure, recorded with its reason
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a candidate raises is its own failure, recorded
             failures[name] = _reason(error)
             reporter.end(training.task, f"failed: {failures[name].splitlines()[0]}")
             continue
@@ -249,7 +249,7 @@ def _quiet(line: ProgressLine) -> None:
     """Lines of a fold are not shown: only the final training's are."""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, RoadworthyError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

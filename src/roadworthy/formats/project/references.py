@@ -7,6 +7,7 @@ affair, expressions are the features'.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,6 +16,7 @@ from roadworthy.errors import nearest
 from roadworthy.formats.project.typing_rules import Fault
 from roadworthy.records.contract import ColumnContract
 from roadworthy.records.project import Aggregate, ProjectSpec, Task
+from roadworthy.standard import CATALOGUE
 
 __all__ = ["reference_problems"]
 
@@ -188,5 +190,12 @@ def _rollout_faults(spec: ProjectSpec) -> Iterator[Fault]:
     if not steps or not rising or not all(0 < step <= 100 for step in steps):
         yield Fault("rollout.steps", f"{list(steps)}", "rising percentages above 0 and at most 100")
     for metric, margin in spec.rollout.margin.items():
-        if margin < 0:
+        if not 0 <= margin < math.inf:
             yield Fault(f"rollout.margin.{metric}", f"a margin of {margin}", "0 or more")
+        if metric not in CATALOGUE:
+            close = nearest(metric, CATALOGUE)
+            hint = f"; did you mean {close!r}?" if close else ""
+            yield Fault(f"rollout.margin.{metric}", f"unknown metric {metric!r}{hint}", "a metric of the standard")
+    for place, url in enumerate(spec.alerts.notify):
+        if not re.match(r"[a-z][a-z0-9+.-]*://.", url, re.IGNORECASE):
+            yield Fault(f"alerts.notify.{place}", "a receiver that is no URL", 'such as "slack://…" or "mailto://…"')

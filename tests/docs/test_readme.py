@@ -1,0 +1,68 @@
+"""The README's commands and Python run as they stand there, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+ROOT = Path(__file__).parent.parent.parent
+Pages = Callable[[str], Any]
+Command = Callable[..., Any]
+
+
+def test_the_flow_from_data_to_champion_runs(
+    page: Pages, command: Command, clicks: pl.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    clicks.write_parquet(tmp_path / "data" / "clicks.parquet")
+    lines = [line for block in page("README.md").blocks("console") for line in block.splitlines()]
+    calls = [shlex.split(line.removeprefix("$ ")) for line in lines if line.startswith("$ ")]
+    assert [call[:2] for call in calls] == [["roadworthy", name] for name in ("init", "run", "predict", "promote")]
+    for _, *words in calls:
+        done = command(*words, cwd=tmp_path)
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout
+        assert "Traceback" not in done.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"roadworthy.toml", "report.html", ".roadworthy"} <= names
+    assert "http-equiv" in (tmp_path / "report.html").read_text()
+
+
+def test_the_python_line_runs(page: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows, labels = load_breast_cancer(return_X_y=True)
+    scaled = StandardScaler().fit_transform(rows)[:, :6]
+    columns = {f"measure_{place}": scaled[:, place] for place in range(6)}
+    frame = pl.DataFrame(columns)
+    estimator = LogisticRegression().fit(scaled[:300], labels[:300])
+    (code,) = page("README.md").blocks("python")
+    scope: dict[str, Any] = {"estimator": estimator, "X": frame[300:].to_numpy(), "y": labels[300:]}
+    exec(compile(code, "README.md", "exec"), scope)  # noqa: S102 - the README's own example
+    assert scope["inspection"].verdict.requirements
+
+
+def test_the_file_tree_is_the_one_there_is(page: Pages) -> None:
+    (tree,) = [block for block in page("README.md").blocks("") if block.startswith("src/")]
+    named = re.findall(r"^  (\S+)\s", tree, re.MULTILINE)
+    package = ROOT / "src" / "roadworthy"
+    assert all((package / name).exists() for name in named)
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in package.iterdir()}
+    unnamed = {"__init__.py", "__main__.py", "__pycache__/", "py.typed", "settings.py"}
+    assert there - set(named) - unnamed == set()
+
+
+def test_make_has_the_targets_that_are_named(page: Pages) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    pages = [page(name).text for name in ("README.md", "CONTRIBUTING.md")]
+    named = {name for text in pages for name in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)}
+    assert named <= targets
+    assert {"demo", "test", "check"} <= named
