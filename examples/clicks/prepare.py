@@ -45,7 +45,7 @@ def make_clicks(rows: int = ROWS, seed: int = 20260101) -> pl.DataFrame:
     interest = random.beta(1.2, 2.2, users)[user]
     reach = 1.15 - 0.08 * frame["position"].to_numpy()
     clicks = random.binomial(frame["impressions"].to_numpy(), np.clip(interest * reach, 0, 1))
-    dwell = np.round(random.gamma(2.0, 12.0, rows) * (0.5 + clicks / frame["impressions"].to_numpy()), 1)
+    dwell = np.round(random.gamma(2.0, 12.0, rows), 1)
     frame = frame.with_columns(clicks=pl.Series(clicks), dwell_seconds=pl.Series(dwell))
     score = _appeal(frame, random)
     lacking = np.zeros(rows, dtype=bool)
@@ -68,11 +68,13 @@ def _appeal(frame: pl.DataFrame, random: np.random.Generator) -> np.ndarray:
     """Above zero: converts. The law that a model may learn, plus logistic noise and rare coin flips."""
     rate = frame["clicks"].to_numpy() / frame["impressions"].to_numpy()
     hours = _hours_since_last_click(frame)
-    recent = np.where(np.isnan(hours), 0.0, np.exp(-np.nan_to_num(hours) / 24.0))
-    device = np.array([0.0, 0.9, -0.6])[frame["device"].to_numpy()]
-    campaign = np.array([0.0, -0.5, 1.2, 0.2])[frame["campaign"].to_numpy()]
-    dwell = np.log1p(frame["dwell_seconds"].to_numpy())
-    signal = 1.3 * (16.0 * (rate - 0.42) + 5.0 * recent + 1.4 * (dwell - 2.9) + device + campaign)
+    recent = np.where(np.isnan(hours), 0.0, np.exp(-np.nan_to_num(hours) / 72.0))
+    dwell = frame["dwell_seconds"].to_numpy() / 12.0
+    place = 3.0 - frame["position"].to_numpy()
+    device = np.array([0.0, 3.0, -3.0])[frame["device"].to_numpy()]
+    campaign = np.array([0.0, -3.0, 5.0, 1.0])[frame["campaign"].to_numpy()]
+    parts = 12.0 * (rate - 0.35) + 6.0 * (recent - 0.4) + 3.0 * (dwell - 2.0) + 1.8 * place
+    signal = parts + device + campaign - 2.0
     flips = random.random(len(rate)) < 0.02
     return np.where(flips, random.normal(size=len(rate)), signal + random.logistic(0.0, 1.0, len(rate)))
 

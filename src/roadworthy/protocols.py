@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-__all__ = ["Clock", "FittedModel", "Notifier", "Predictor", "Reporter", "Source", "Store", "Trainer", "TrainingData"]
+__all__ = [
+    "Clock",
+    "FittedModel",
+    "Notifier",
+    "Predictor",
+    "Reporter",
+    "Source",
+    "Store",
+    "Trainer",
+    "TrainingData",
+    "Versioned",
+]
 
 
 @runtime_checkable
@@ -118,6 +129,16 @@ class Trainer(Protocol):
         self, data: TrainingData, parameters: Mapping[str, Any], report: Callable[[ProgressLine], None]
     ) -> FittedModel:
         """Train; call ``report`` once per epoch or round. Same data, parameters and seed: same model."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """What a trainer of one's own adds: its code's digest, so that an edited function is trained again."""
+
+    @property
+    def source_digest(self) -> Digest:
+        """Digest of the code that ``fit`` runs; empty where it cannot be told."""
         ...
 
 

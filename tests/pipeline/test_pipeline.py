@@ -187,6 +187,22 @@ def test_a_full_disk_is_one_clear_error_and_the_next_run_carries_on(project: Pat
     assert outcome.version.number == 1
 
 
+def test_an_edited_trainer_of_ones_own_is_trained_again(copied: Path) -> None:
+    code = """
+from sklearn.linear_model import LogisticRegression
+
+def fit(data, parameters):
+    return LogisticRegression(C=1.0).fit(data.x, data.y)
+"""
+    (copied / "mine.py").write_text(code)
+    edit(copied, 'candidates = ["mlp"]', 'candidates = ["mine:fit"]')
+    _, first = run(copied)
+    _, second = run(copied)
+    (copied / "mine.py").write_text(code.replace("C=1.0", "C=0.1"))
+    _, third = run(copied)
+    assert (first.reused["train"], second.reused["train"], third.reused["train"]) == (False, True, False)
+
+
 def test_a_damaged_stored_result_is_named(copied: Path) -> None:
     record = next((copied / ".roadworthy" / "lake" / "clean").glob("*/record.json"))
     record.write_text("{")

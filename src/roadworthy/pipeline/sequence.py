@@ -14,7 +14,7 @@ import msgspec
 
 from roadworthy.pipeline.running import Records, Run, RunResult, World
 from roadworthy.pipeline.words import cost, figures, quarantine, shape, trained_words
-from roadworthy.protocols import Trainer
+from roadworthy.protocols import Trainer, Versioned
 from roadworthy.records.data import CleanRows, FeatureTable, Snapshot, Split
 from roadworthy.records.digests import Digest, digest_data
 from roadworthy.records.evidence import Measurement, Phase
@@ -145,8 +145,8 @@ def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> Tr
         split.digest,
         training=spec.training,
         target=[spec.target, spec.task, spec.positive],
-        unused=[spec.data.exclude, spec.data.personal],
-        trainers={name: trainer_digest(trainer) for name, trainer in world.trainers.items()},
+        unused=[sorted(spec.data.exclude), spec.data.personal],
+        trainers={name: _code(trainer) for name, trainer in world.trainers.items()},
         libraries={name: library_version(name) for name in _TRAINING_LIBRARIES},
     )
     rows = run.path("features", table.digest) / ROWS
@@ -164,9 +164,9 @@ def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> Tr
     )
 
 
-def trainer_digest(trainer: Trainer) -> Digest:
-    """What tells two trainers of one name apart: the code of one's own trainer, where it can say so."""
-    return str(getattr(trainer, "source_digest", ""))
+def _code(trainer: Trainer) -> Digest:
+    """What tells two trainers of one name apart: the code of one's own trainer."""
+    return trainer.source_digest if isinstance(trainer, Versioned) else ""
 
 
 def _validate(  # noqa: PLR0917 - every record that the stage reads
@@ -241,7 +241,7 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
         "package",
         validation.digest,
         evidence=[m for m in validation.evidence.measurements if m.metric == "quarantined_share"],
-        live=[spec.rollout, spec.alerts, spec.data.protected],
+        declared=[spec.name, spec.rollout, spec.alerts, spec.data.protected, spec.data.exclude],
         signer=keys.fingerprint,
     )
     folder_trained = run.path("train", trained.digest)

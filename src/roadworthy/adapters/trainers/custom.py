@@ -27,6 +27,7 @@ from roadworthy.adapters.trainers.progress import Progress, Report
 from roadworthy.errors import Problem, TrainingError
 from roadworthy.graphs.join import MATRIX
 from roadworthy.protocols import FittedModel, TrainingData
+from roadworthy.records.digests import Digest, digest_data, digest_file
 from roadworthy.records.project import Task
 
 __all__ = ["CustomTrainer"]
@@ -109,6 +110,13 @@ class CustomTrainer:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self._folder = folder.resolve()
+
+    @property
+    def source_digest(self) -> Digest:
+        """Digest of the module's files in the project's folder; empty for an installed package."""
+        top = self.name.partition(":")[0].partition(".")[0]
+        files = [self._folder / f"{top}.py", *sorted((self._folder / top).rglob("*.py"))]
+        return digest_data({str(f.relative_to(self._folder)): digest_file(f) for f in files if f.is_file()} or "")
 
     def defaults(self, task: Task, rows: int) -> Mapping[str, Any]:  # noqa: ARG002  # the protocol's signature
         """None: the function knows its own."""

@@ -41,6 +41,11 @@ class CleaningPlan:
     _ages: Mapping[str, int]
     _compiled: dict[object, Compiled] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def rule_columns(self) -> frozenset[str]:
+        """The columns that the contract's cross-column rules look at."""
+        return frozenset(name for rule in self._rules for name in rule.condition.meta.root_names())
+
     @classmethod
     def build(cls, contract: Contract, time: str, target: str) -> CleaningPlan:
         """The plan of a contract; raises ProjectFileError with every problem the contract has."""
@@ -111,8 +116,8 @@ class CleaningPlan:
 
     def apply_rows(
         self, frame: pl.DataFrame, *, optional: Collection[str] = ()
-    ) -> tuple[pl.DataFrame, list[list[str]]]:
-        """Live rows: all of them, typed, and beside each its problems (empty: the row meets the contract).
+    ) -> tuple[pl.DataFrame, pl.Series]:
+        """Live rows: all of them, typed, and beside each the list of its problems (null: it meets the contract).
 
         The same expressions as ``apply``; uniqueness, duplicates and freshness are switched off. The target and
         the ``optional`` columns (excluded ones, known only later) may be absent and then travel as missing; by
@@ -128,13 +133,8 @@ class CleaningPlan:
         queries = [pl.col(name) for name in plan.columns]
         queries += [flag.condition.fill_null(value=False).alias(f"{PREFIX}_f{at}") for at, flag in enumerate(flags)]
         done = plan.prepare(frame.lazy()).select(*queries).collect(engine="in-memory")
-        problems: list[list[str]] = [[] for _ in range(done.height)]
-        for at, flag in enumerate(flags):
-            marked = done.get_column(f"{PREFIX}_f{at}")
-            if marked.any():
-                for row in marked.arg_true().to_list():
-                    problems[row].append(flag.reason)
-        return done.select(plan.columns), problems
+        marks = {f"{PREFIX}_f{at}": flag.reason for at, flag in enumerate(flags)}
+        return done.select(plan.columns), _problems(done, marks)
 
     def _flags(self, raw: pl.LazyFrame) -> tuple[Compiled, list[Flag]]:
         plan = compile_plan(self.contract, self._rules, raw.collect_schema())
@@ -164,6 +164,16 @@ class CleaningPlan:
         ]
         union = pl.concat(marked).select(pl.col("_row").n_unique())
         return int(union.collect(engine="streaming").item())
+
+
+def _problems(done: pl.DataFrame, marks: Mapping[str, str]) -> pl.Series:
+    """The reasons of each row, List(String), null without any. ``marks`` maps columns of ``done`` to reasons."""
+    found = {mark: reason for mark, reason in marks.items() if done.get_column(mark).any()}
+    listed = pl.repeat(None, done.height, dtype=pl.List(pl.String))
+    if found:
+        reasons = [pl.when(mark).then(pl.lit(reason)) for mark, reason in found.items()]
+        listed = pl.when(pl.any_horizontal(*found)).then(pl.concat_list(reasons).list.drop_nulls())
+    return done.select(listed.alias("problems")).to_series()
 
 
 def _any(conditions: list[pl.Expr]) -> pl.Expr:

@@ -154,8 +154,10 @@ def _add_numeric_facts(found: Profile, counts: pl.DataFrame, *, is_target: bool)
         found.column = ColumnContract(type=ColumnType.TIME, time_format=epoch, sentinels=found.column.sentinels)
         found.note("time format", f"numbers between {low:.0f} and {high:.0f} are read as {epoch}, in UTC")
         return
-    if found.column.type is ColumnType.INTEGER and max(-low, high) > _EXACT and not _still_whole(
-        found, counts, is_target=is_target
+    if (
+        found.column.type is ColumnType.INTEGER
+        and max(-low, high) > _EXACT
+        and not _still_whole(found, counts, is_target=is_target)
     ):
         return
     if found.column.type is ColumnType.INTEGER:
