@@ -57,7 +57,7 @@ class Result:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Add a table."""
-        self.say("", *_table(header, rows), "")
+        self.say("", *_table(header, rows))
 
     def target(self, what: str, wanted: str, found: str, *, met: bool) -> None:
         """Note a target and what was found."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def test_the_api() -> None:
 def test_the_protocols() -> None:
     assert protocols.__all__ == [
         "Clock", "FittedModel", "Notifier", "Predictor", "Reporter", "Source", "Store", "Trainer", "TrainingData",
+        "Versioned",
     ]  # fmt: skip
 
 
@@ -46,6 +48,7 @@ def test_the_protocols() -> None:
         ("Reporter", {"begin", "advance", "end", "line"}),
         ("Notifier", {"notify"}),
         ("Clock", {"now"}),
+        ("Versioned", {"source_digest"}),
     ],
 )
 def test_a_protocol_asks_for_one_to_four_things(protocol: str, methods: set[str]) -> None:
@@ -63,24 +66,21 @@ def test_the_errors() -> None:
 
 
 def test_the_tree_drawn_at_the_top_of_errors_is_the_tree() -> None:
-    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
-    drawing = (errors.__doc__ or "").splitlines()
-    for name, kind in kinds.items():
-        if name == "RoadworthyError":
+    drawn: dict[str, str] = {}  # error → the one that it hangs on
+    way: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.fullmatch(r"([ │├└─]*)(\w+)(?:  +exit (\d) .*)?", line)
+        if found is None or found[2] not in errors.__all__:
             continue
-        (line,) = [text for text in drawing if f" {name} " in text]
-        assert f"exit {kind.exit_code}" in line  # type: ignore[attr-defined]  # all of them are RoadworthyErrors
-        depth = line.index(name)
-        above = drawing[: drawing.index(line)]
-        parent = next(text for text in reversed(above) if text[:depth].rstrip(" │├└─") == "" or name_column(text) < depth)
-        while name_column(parent) >= depth:
-            above = above[: above.index(parent)]
-            parent = above[-1]
-        assert kind.__mro__[1].__name__ in parent
-
-
-def name_column(line: str) -> int:
-    return len(line) - len(line.lstrip(" │├└─"))
+        way = [(column, name) for column, name in way if column < len(found[1])]
+        drawn[found[2]] = way[-1][1] if way else "Exception"
+        way.append((len(found[1]), found[2]))
+        if found[3]:
+            assert getattr(errors, found[2]).exit_code == int(found[3])
+    kinds = {
+        name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert drawn == {name: kind.__mro__[1].__name__ for name, kind in kinds.items()}
 
 
 def test_the_conformance_checks_are_public() -> None:
@@ -108,10 +108,14 @@ def loaded_by(code: str) -> set[str]:
         "import roadworthy",
         "import roadworthy.errors, roadworthy.protocols, roadworthy.records.project, roadworthy.standard",
         "import roadworthy.cli",
-        "sys.argv = ['roadworthy', '--help']\nimport runpy\n"
-        "try: runpy.run_module('roadworthy', run_name='__main__')\nexcept SystemExit: pass",
-        "sys.argv = ['roadworthy', 'run', '--help']\nimport runpy\n"
-        "try: runpy.run_module('roadworthy', run_name='__main__')\nexcept SystemExit: pass",
+        (
+            "sys.argv = ['roadworthy', '--help']\nimport runpy\n"
+            "try: runpy.run_module('roadworthy', run_name='__main__')\nexcept SystemExit: pass"
+        ),
+        (
+            "sys.argv = ['roadworthy', 'run', '--help']\nimport runpy\n"
+            "try: runpy.run_module('roadworthy', run_name='__main__')\nexcept SystemExit: pass"
+        ),
     ],
     ids=["import", "ground floors", "cli", "--help", "run --help"],
 )

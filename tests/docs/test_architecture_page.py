@@ -56,7 +56,7 @@ def test_the_lake_has_these_folders_and_files(page: Pages, finished: Path) -> No
         (folder,) = (lake / stage.strip("`")).iterdir()
         assert re.fullmatch(r"[0-9a-f]{16}", folder.name)
         there = {path.name for path in folder.rglob("*") if path.is_file() and "bundle" not in path.parts}
-        said = {name for name in re.findall(r"`([\w.]+\.\w+)`", written)}
+        said = set(re.findall(r"`([\w.]+\.\w+)`", written))
         assert there - {"record.json"} == said, stage
 
 
@@ -93,7 +93,12 @@ def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [one for extra in project["optional-dependencies"].values() for one in extra]
     table = next(DECISIONS.glob("0018-*.md")).read_text()
-    listed = {name for line in table.splitlines() if line.startswith("| ") for name in re.findall(r"[\w-]+", line.split("|")[1])}
+    listed = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| ")
+        for name in re.findall(r"[\w-]+", line.split("|")[1])
+    }
     for requirement in [*project["dependencies"], *extras]:
         name = re.split(r"[\[>=<]", requirement)[0]
         assert name.removesuffix("-python") in listed or name in listed, name
@@ -117,4 +122,5 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_are_named_exist(path: Path) -> None:
     for name in re.findall(r"`((?:src|tests|docs|benchmarks|examples)/[\w./-]*\w)`", path.read_text()):
-        assert (ROOT / name).exists(), name
+        if "NAME" not in name:
+            assert (ROOT / name).exists(), name

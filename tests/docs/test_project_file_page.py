@@ -110,7 +110,7 @@ def test_candidates_and_their_parameters_are_those_of_the_trainers(page: Pages) 
         known = {key for task in Task for key in trainer.defaults(task, 1000)}
         if trainer.name == "gbdt":
             known |= set(_FURTHER)
-        assert {word for word in parameters.split("`")[1::2]} == known
+        assert set(parameters.split("`")[1::2]) == known
 
 
 def test_decisions_are_those_that_can_be_made(page: Pages) -> None:
@@ -153,7 +153,7 @@ def test_every_metric_is_there_as_it_is(page: Pages) -> None:
 
 def test_units_are_those_that_are_read(page: Pages) -> None:
     rows = page(PAGE).section("Metrics").table("unit")
-    assert {name: written for name, written in rows} == {
+    assert dict(rows) == {
         base or "ratio": ", ".join(f"`{unit}`" if unit else "none" for unit in units) for base, units in UNITS.items()
     }
 

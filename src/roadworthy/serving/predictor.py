@@ -2,12 +2,13 @@
 
 In: a verified bundle and raw rows (as text or native types). Out: per row a score, a decision and the problems
 that kept it from one. Laws: a row that does not meet the contract gets no score; a score does not depend on which
-rows came with it, aggregates apart, which see the past that is given and nothing else.
+rows came with it, aggregates apart, which see the past that is given and nothing else; nobody's past holds a row
+that training would not have kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from roadworthy.errors import DataError
 from roadworthy.formats.bundle import OpenBundle, ServingContract
 from roadworthy.graphs.runner import GraphModel
+from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.project import DataSpec, ProjectSpec, Task
 from roadworthy.transforms.cleaning import CleaningPlan, contract_for_hashed
 from roadworthy.transforms.features import FeaturePlan
@@ -27,18 +29,20 @@ __all__ = ["Answers", "BundlePredictor"]
 Hash = Callable[[pl.Series], pl.Series]
 """Hides the values of a personal column."""
 
+_KEPT = "__rw_kept"
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What a bundle says of N rows.
 
-    ``scores`` is [N] or [N, classes], NaN where a row has problems; ``decisions`` are labels ("" where a row has
-    problems, empty list for regression); ``problems`` lists per row what does not meet the contract.
+    ``scores`` is [N] or [N, classes], NaN where a row has problems; ``decisions`` are labels, null where a row has
+    problems, and None for regression; ``problems`` lists per row what does not meet the contract, null for nothing.
     """
 
     scores: NDArray[np.float64]
-    decisions: list[str]
-    problems: list[list[str]]
+    decisions: pl.Series | None
+    problems: pl.Series
 
 
 class BundlePredictor:
@@ -56,7 +60,7 @@ class BundlePredictor:
         """The cleaning plan of the bundle's contract."""
         return CleaningPlan.build(self._spec.contract, self.contract.time, self.contract.target)
 
-    @property
+    @cached_property
     def aggregates(self) -> tuple[str, ...]:
         """The features that look at an entity's past."""
         return tuple(info.name for info in self.features.infos if info.aggregate)
@@ -69,59 +73,92 @@ class BundlePredictor:
         """
         return frozenset(self._spec.contract.columns) - set(self.contract.inputs)
 
-    def prepare(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, list[list[str]]]:
-        """Clean, typed rows and beside each its problems; personal values are hidden first."""
-        return self.cleaning.apply_rows(self._hidden(raw), optional=self.optional)
+    def read_columns(self, names: Iterable[str]) -> list[str]:
+        """Which of a table's columns the answers depend on; all of them where one lacks, for the refusal to name it."""
+        present = list(names)
+        columns = self._spec.contract.columns
+        if any(name not in present for name in columns if name not in self.optional):
+            return present
+        needed = {*self.aggregates, *columns} if self.aggregates else {*self.contract.inputs, *self.cleaning.looked_at}
+        return [name for name in present if name in needed]
 
-    def with_features(
-        self, clean: pl.DataFrame, *, raw: pl.DataFrame, history: pl.DataFrame | None = None
-    ) -> pl.DataFrame:
-        """The clean rows with the features that the graph does not compute itself.
+    def prepare(self, raw: pl.DataFrame, history: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.Series]:
+        """What the graph takes, and beside each row the list of its problems (null: none); personal values are hidden.
 
-        An aggregate that the raw rows carry under its own name is taken as given; the others look at ``history``
-        (clean rows) and at the earlier rows of the frame.
+        An aggregate that the rows carry under its own name is taken as given; otherwise it sees ``history`` (from
+        ``past``) and the earlier rows of the frame. Raises DataError for columns that lack.
         """
-        given = [name for name in self.aggregates if name in raw.columns]
-        if len(given) == len(self.aggregates):
-            return clean.with_columns(raw.get_column(name).cast(pl.Float64) for name in given)
-        if given:
-            missing = sorted(set(self.aggregates) - set(given))
-            raise DataError(
-                f"the row gives {', '.join(given)} but not {', '.join(missing)}",
-                next_step="give all features that look at the past, or none",
-            )
-        return self.features.apply(clean, history)
+        raw = self._hidden(raw.select(self.read_columns(raw.columns)))
+        clean, problems = self.cleaning.apply_rows(raw, optional=self.optional)
+        if not self.aggregates:
+            return clean, problems
+        if self._given(raw):
+            values, wrong = self._given_plan.apply_rows(raw.select(self.aggregates))
+            return clean.with_columns(values), _both(problems, wrong)
+        kept = problems.is_null() & self._kept_by_others(raw)
+        return self.features.apply(clean.with_columns(kept.alias(_KEPT)), history, events=_KEPT), problems
+
+    def past(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """Clean rows for ``history``: those that meet the whole contract, as far as their columns are there.
+
+        Columns that aggregates do not read may lack. Raises DataError for those that do.
+        """
+        optional = frozenset(self._spec.contract.columns) - self.features.past_columns
+        clean, problems = self.cleaning.apply_rows(self._hidden(raw), optional=optional, judged=True)
+        return clean.filter(problems.is_null())
 
     def answer(self, raw: pl.DataFrame, history: pl.DataFrame | None = None) -> Answers:
-        """Answers for raw rows. ``history`` are clean rows that aggregates may look at."""
-        clean, problems = self.prepare(raw)
-        table = self.with_features(clean, raw=raw, history=history) if self.aggregates else clean
-        return self.answer_clean(table, problems)
+        """Answers for raw rows. ``history`` is what aggregates may look at, from ``past``."""
+        return self.answer_prepared(*self.prepare(raw, history))
 
-    def answer_clean(self, table: pl.DataFrame, problems: Sequence[list[str]]) -> Answers:
-        """Answers for clean rows with aggregates beside them; rows with problems get none."""
-        sound = np.fromiter((not found for found in problems), dtype=np.bool_, count=len(problems))
+    def answer_prepared(self, table: pl.DataFrame, problems: pl.Series) -> Answers:
+        """Answers for rows from ``prepare``; those with problems get none."""
+        sound = problems.is_null()
         classes = len(self.contract.classes)
         shape = (table.height, classes) if self.contract.task is Task.MULTICLASS else (table.height,)
-        scores = np.full(shape, np.nan)
-        if sound.all():
-            scores = self.graph.score(table) if table.height else scores
-        elif sound.any():
-            scores[sound] = self.graph.score(table.filter(pl.Series(sound)))
-        return Answers(scores, self._decisions(scores, sound), list(problems))
+        if table.height and sound.all():
+            scores = self.graph.score(table)
+        else:
+            scores = np.full(shape, np.nan)
+            if sound.any():
+                scores[sound.to_numpy()] = self.graph.score(table.filter(sound))
+        return Answers(scores, self._decisions(scores, sound), problems)
 
-    def _decisions(self, scores: NDArray[np.float64], sound: NDArray[np.bool_]) -> list[str]:
+    def _decisions(self, scores: NDArray[np.float64], sound: pl.Series) -> pl.Series | None:
         contract = self.contract
         if contract.task is Task.REGRESSION:
-            return []
-        labels = np.array([*contract.classes, ""], dtype=object)
+            return None
         if contract.task is Task.BINARY:
-            threshold = 0.5 if contract.threshold is None else contract.threshold
-            chosen = (np.nan_to_num(scores, nan=-1.0) >= threshold).astype(np.int64)
+            chosen = scores >= (0.5 if contract.threshold is None else contract.threshold)
         else:
-            chosen = np.argmax(np.nan_to_num(scores, nan=-1.0), axis=1)
-        decided: list[str] = labels[np.where(sound, chosen, len(contract.classes))].tolist()
-        return decided
+            chosen = np.argmax(scores, axis=1)
+        places = pl.Series(chosen.astype(np.uint32)).zip_with(sound, pl.Series([None], dtype=pl.UInt32))
+        return pl.Series("decision", contract.classes, dtype=pl.String).gather(places)
+
+    def _given(self, raw: pl.DataFrame) -> bool:
+        """Whether the rows carry the aggregates; DataError when they carry some."""
+        given = [name for name in self.aggregates if name in raw.columns]
+        missing = [name for name in self.aggregates if name not in raw.columns]
+        if given and missing:
+            raise DataError(
+                f"the rows give {', '.join(given)} but not {', '.join(missing)}",
+                next_step="give all features that look at the past, or none",
+            )
+        return bool(given)
+
+    @cached_property
+    def _given_plan(self) -> CleaningPlan:
+        """Aggregates that come with a row are read like any number."""
+        columns = {name: ColumnContract(type=ColumnType.NUMBER) for name in self.aggregates}
+        return CleaningPlan.build(Contract(columns=columns), "", "")
+
+    def _kept_by_others(self, raw: pl.DataFrame) -> pl.Series:
+        """Whether training would have kept the row, for all that the columns say that no answer is judged by."""
+        columns = self._spec.contract.columns
+        spared = raw.select(name for name in raw.columns if name in self.optional)
+        if not spared.width:
+            return pl.repeat(value=True, n=raw.height, eager=True)
+        return self.cleaning.apply_rows(spared, optional=columns, judged=True)[1].is_null()
 
     def _hidden(self, raw: pl.DataFrame) -> pl.DataFrame:
         personal = [name for name in self.contract.personal if name in raw.columns]
@@ -130,6 +167,15 @@ class BundlePredictor:
         if self._hash is None:
             return raw.drop(personal)
         return raw.with_columns(self._hash(raw.get_column(name)) for name in personal)
+
+
+def _both(first: pl.Series, second: pl.Series) -> pl.Series:
+    """The problems of both lists, row by row."""
+    if not second.null_count() < len(second):
+        return first
+    pair = pl.DataFrame({"first": first, "second": second})
+    joined = pl.concat_list(pl.col("first").fill_null([]), pl.col("second").fill_null([]))
+    return pair.select(pl.when(joined.list.len() > 0).then(joined).alias("problems")).to_series()
 
 
 def _as_project(contract: ServingContract) -> ProjectSpec:

@@ -19,8 +19,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError
-from roadworthy.graphs.join import join
-from roadworthy.graphs.loading import load_graph, read_model
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.measures.choice import choose
 from roadworthy.measures.curves import exhibits_for, importance_exhibit
@@ -49,12 +47,12 @@ from roadworthy.records.evidence import Evidence, Exhibit, Finding, Measurement,
 from roadworthy.records.model import Choice, GraphCost, TrainedModel, Validation
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.records.verdict import Outcome
-from roadworthy.stages.costs import front_graph
 from roadworthy.stages.measuring import confidence_of, measurable, measured, measurements
 from roadworthy.stages.train import candidate_folder
 from roadworthy.stages.validate_rows import Labelled
 from roadworthy.standard.judge import judge_requirement
 from roadworthy.standard.requirement import Requirement
+from roadworthy.transforms.encoding import Encoder
 from roadworthy.transforms.splits import HOLDOUT, TRAIN
 
 __all__ = ["STEPS", "remeasure", "run"]
@@ -238,8 +236,9 @@ def _fitted(
 
 
 def _predictor(labelled: Labelled, name: str) -> Callable[[pl.DataFrame], NDArray[np.float64]]:
-    """The candidate's graph from clean row to score."""
+    """The candidate from model columns to score: features are taken as they stand, so that each can be shuffled."""
     folder = labelled.trained_folder / candidate_folder(name)
-    model = load_graph(read_model(folder / "model.onnx"), where=str(folder / "model.onnx"))
-    graph = GraphModel(join(front_graph(labelled.spec, folder), model).SerializeToString(deterministic=True))
-    return graph.score
+    encoder = Encoder.decoded((folder / "encoder.json").read_bytes())
+    graph = GraphModel(folder / "model.onnx")
+    matrix = graph.inputs[0].name
+    return lambda frame: graph.score_feed({matrix: encoder.encode(frame)})

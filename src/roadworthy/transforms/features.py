@@ -11,7 +11,7 @@ depend on the order in which features are declared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import polars as pl
@@ -105,14 +105,27 @@ class FeaturePlan:
         past = {name: None for name in self.declared if name in needed and self._is_aggregate(name)}
         return {**clean, **past}
 
+    @property
+    def past_columns(self) -> frozenset[str]:
+        """The clean columns that aggregates read, directly or through features; empty without aggregates."""
+        looks = [feature.form for feature in self.features if not isinstance(feature.form, Expression)]
+        read = {name for form in looks for look in _looks(form) for name in look.columns}
+        return frozenset(self._needed([*read, *([self.time] if looks else [])]) & set(self.columns))
+
     def apply(
-        self, frame: _Frame, history: pl.DataFrame | None = None, *, advance: Callable[[], None] | None = None
+        self,
+        frame: _Frame,
+        history: pl.DataFrame | None = None,
+        *,
+        events: str = "",
+        advance: Callable[[], None] | None = None,
     ) -> _Frame:
         """The same rows in the same order with the features appended, in declared order.
 
         ``history`` holds rows that only serve as the past of aggregates; at equal times they count as earlier
-        than the frame's. Row features of a lazy frame stay lazy; aggregates read the columns they need at once,
-        and ``advance`` is called after each.
+        than the frame's. ``events`` names a boolean column, left out of the result: where it is false, a row is
+        nobody's past. Row features of a lazy frame stay lazy; aggregates read the columns they need at once, and
+        ``advance`` is called after each.
         """
         rows = frame.lazy()
         names = rows.collect_schema().names()
@@ -120,8 +133,8 @@ class FeaturePlan:
         if history is not None and before:
             rows = pl.concat([_earlier(history, names).lazy(), rows], how="diagonal").select(names)
         for step in range(1 + max((feature.step for feature in self.features), default=0)):
-            rows = self._advanced(rows, step, advance)
-        rows = rows.select(*names, *self.declared).slice(before)
+            rows = self._advanced(rows, step, events, advance)
+        rows = rows.select(*(name for name in names if name != events), *self.declared).slice(before)
         if isinstance(frame, pl.DataFrame):
             return rows.collect()
         return rows
@@ -137,10 +150,13 @@ class FeaturePlan:
                 pairs[feature.name] = to_onnx(feature.form, builder, pairs)
         return {name: pairs[name] for name in self.inputs}
 
-    def _advanced(self, rows: pl.LazyFrame, step: int, advance: Callable[[], None] | None) -> pl.LazyFrame:
+    def _advanced(
+        self, rows: pl.LazyFrame, step: int, events: str, advance: Callable[[], None] | None
+    ) -> pl.LazyFrame:
         """The rows with all features of one step: its aggregates, then what builds on them."""
         here = [feature for feature in self.features if feature.step == step]
-        looks = {feature.name: feature.form for feature in here if not isinstance(feature.form, Expression)}
+        forms = {feature.name: feature.form for feature in here}
+        looks = {name: _among(form, events) for name, form in forms.items() if not isinstance(form, Expression)}
         if looks:
             values = pl.DataFrame(compute(rows, looks, time=self.time, advance=advance))
             rows = pl.concat([rows, values.lazy()], how="horizontal")
@@ -164,6 +180,19 @@ class FeaturePlan:
                 form = forms.get(name)
                 waiting.extend(form.columns if isinstance(form, Expression) else ())
         return needed
+
+
+def _looks(form: Look | Ratio) -> tuple[Look, ...]:
+    return (form.numerator, form.denominator) if isinstance(form, Ratio) else (form,)
+
+
+def _among(form: Look | Ratio, events: str) -> Look | Ratio:
+    """The same look at those rows alone for which the column ``events`` is not false; at all where it is ""."""
+    if not events:
+        return form
+    kept = pl.col(events).fill_null(value=True)  # rows of the history have no such column
+    looks = [replace(look, where=kept if look.where is None else look.where & kept) for look in _looks(form)]
+    return Ratio(*looks) if isinstance(form, Ratio) else looks[0]
 
 
 def _earlier(history: pl.DataFrame, names: list[str]) -> pl.DataFrame:

@@ -58,6 +58,12 @@ class Look:
     where: pl.Expr | None = None
     window_us: int | None = None
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that it reads, the time of the rows apart."""
+        read = [form.meta.root_names() for form in (self.value, self.where) if form is not None]
+        return frozenset({self.by, *(name for names in read for name in names)})
+
 
 @dataclass(frozen=True, slots=True)
 class Ratio:

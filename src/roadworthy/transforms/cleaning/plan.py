@@ -42,7 +42,7 @@ class CleaningPlan:
     _compiled: dict[object, Compiled] = field(default_factory=dict, compare=False, repr=False)
 
     @property
-    def rule_columns(self) -> frozenset[str]:
+    def looked_at(self) -> frozenset[str]:
         """The columns that the contract's cross-column rules look at."""
         return frozenset(name for rule in self._rules for name in rule.condition.meta.root_names())
 
@@ -115,21 +115,21 @@ class CleaningPlan:
         )
 
     def apply_rows(
-        self, frame: pl.DataFrame, *, optional: Collection[str] = ()
+        self, frame: pl.DataFrame, *, optional: Collection[str] = (), judged: bool = False
     ) -> tuple[pl.DataFrame, pl.Series]:
         """Live rows: all of them, typed, and beside each the list of its problems (null: it meets the contract).
 
         The same expressions as ``apply``; uniqueness, duplicates and freshness are switched off. The target and
         the ``optional`` columns (excluded ones, known only later) may be absent and then travel as missing; by
-        themselves they are not judged. Cells that cannot be read are null in the clean frame. Raises DataError
-        when other declared columns lack.
+        themselves they are not judged, unless ``judged`` says so. Cells that cannot be read are null in the clean
+        frame. Raises DataError when other declared columns lack.
         """
         spared = frozenset({self.target, *optional})
         key = (spared, tuple(frame.schema.items()))
         plan = self._compiled.get(key)
         if plan is None:
             plan = self._compiled[key] = compile_plan(self.contract, self._rules, frame.schema, absent=spared)
-        flags = [flag for flag in plan.flags if flag.column not in spared]
+        flags = [flag for flag in plan.flags if judged or flag.column not in spared]
         queries = [pl.col(name) for name in plan.columns]
         queries += [flag.condition.fill_null(value=False).alias(f"{PREFIX}_f{at}") for at, flag in enumerate(flags)]
         done = plan.prepare(frame.lazy()).select(*queries).collect(engine="in-memory")
