@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from roadworthy.adapters.keys import Keys, create_keys, load_keys
 from roadworthy.adapters.lake import Lake
-from roadworthy.adapters.sources import open_source
+from roadworthy.adapters.sources import frame_source, open_source
 from roadworthy.adapters.trainers import trainer_named
 from roadworthy.errors import RegistryError, UnknownName, UsageError
 from roadworthy.formats.bundle import OpenBundle, read_bundle
@@ -42,6 +42,7 @@ __all__ = [
     "open_project",
     "opened_registry",
     "predictor",
+    "source_of",
     "world",
 ]
 
@@ -131,6 +132,13 @@ def world(project: Project, reporter: Reporter, *, source: Source | None = None)
             keys=keys,
             reporter=reporter,
         )
+
+
+def source_of(data: Any) -> Source:
+    """Rows that a call names: a path, URL or mapping (from the working directory), or a frame from Python."""
+    if isinstance(data, Path):
+        return open_source(str(data), Path.cwd())
+    return open_source(data, Path.cwd()) if isinstance(data, str | Mapping) else frame_source(data)
 
 
 def chosen_version(registry: Registry, name: str, wanted: str) -> Version:

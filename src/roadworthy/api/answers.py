@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from roadworthy import assembly
-from roadworthy.adapters.sources import frame_source, open_source
 from roadworthy.adapters.whole_files import whole_file
 from roadworthy.errors import DataError, Problem, UsageError
 from roadworthy.graphs.runner import GraphModel
@@ -72,15 +72,13 @@ def predict(
     with assembly.opened_bundle(opened, version) as (registered, bundle):
         model = assembly.predictor(opened, bundle)
         raw = _one_row(row, model)
-        table, problems = _prepared(model, raw, history, opened.folder)
-        _refuse(problems[0])
-        answers = model.answer_clean(table, problems)
+        answers = model.answer_prepared(*_prepared_row(model, raw, history))
         contract = model.contract
         return Prediction(
             version=registered.title,
             score=None if contract.task is Task.MULTICLASS else float(answers.scores[0]),
             scores=_by_class(answers, model),
-            decision=answers.decisions[0] if answers.decisions else "",
+            decision="" if answers.decisions is None else answers.decisions.item(),
             threshold=contract.threshold,
             notes=_past_notes(model, raw, history),
         )
@@ -105,8 +103,7 @@ def trace(
     opened = assembly.open_project(project)
     with assembly.opened_bundle(opened, version) as (_, bundle):
         predictor = assembly.predictor(opened, bundle)
-        table, problems = _prepared(predictor, _one_row(row, predictor), history, opened.folder)
-        _refuse(problems[0])
+        table, _ = _prepared_row(predictor, _one_row(row, predictor), history)
         traced = trace_graph(predictor.graph.content, predictor.graph.feed(table))
         scores = np.atleast_1d(predictor.graph.score(table)[0])
         return with_decision(traced, scores.tolist(), predictor.contract.threshold, predictor.contract.classes)
@@ -125,8 +122,8 @@ def score(
     """Answer every row of a source into a Parquet or CSV file, in its order; memory does not grow with the rows.
 
     Features that look at an entity's past see the file's own earlier rows and those of ``history``; then the
-    columns that they read are held in memory. Rows that do not meet the contract keep their place, without a
-    score, with their problems. The file appears whole or not at all.
+    contract's columns are held in memory. Rows that do not meet the contract keep their place, without a score,
+    with their problems. The file appears whole or not at all.
     """
     target = Path(out)
     if target.suffix not in _WRITERS:
@@ -138,7 +135,7 @@ def score(
     started = time.perf_counter()
     with assembly.opened_bundle(opened, version) as (registered, bundle):
         model = assembly.predictor(opened, bundle, threads=threads)
-        source = open_source(data, Path.cwd()) if isinstance(data, str | dict) else frame_source(data)
+        source = assembly.source_of(data)
         rows = source.scan()
         counts = _Counts()
         progress.begin("score", None)
@@ -170,7 +167,7 @@ def _spare_source(data: Any, target: Path) -> None:
 
 
 def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
-    """A frame of one row; UsageError for a field that is no column and no feature."""
+    """A frame of one row; DataError for a field that is no column and no feature, and for one that lacks."""
     known = {*model.contract.contract.columns, *model.aggregates}
     unknown = [name for name in row if name not in known]
     if unknown:
@@ -192,31 +189,20 @@ def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
     return pl.DataFrame([dict(row)], infer_schema_length=None)
 
 
-def _prepared(
-    model: BundlePredictor, raw: pl.DataFrame, history: Any, folder: Path
-) -> tuple[pl.DataFrame, list[list[str]]]:
-    clean, problems = model.prepare(raw)
-    if model.aggregates:
-        clean = model.with_features(clean, raw=raw, history=_history(history, model, folder))
-    return clean, problems
+def _prepared_row(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tuple[pl.DataFrame, pl.Series]:
+    """One row as the graph takes it; DataError with every problem it has."""
+    table, problems = model.prepare(raw, _history(history, model))
+    found = problems.item()
+    if found is not None:
+        raise DataError("the row does not meet the contract", problems=[Problem(reason) for reason in found])
+    return table, problems
 
 
-def _history(history: Any, model: BundlePredictor, folder: Path | None = None) -> pl.DataFrame | None:
+def _history(history: Any, model: BundlePredictor) -> pl.DataFrame | None:
     """Past rows, cleaned; those that do not meet the contract are left out, as they are in training."""
     if history is None or not model.aggregates:
         return None
-    source = open_source(history, folder or Path.cwd()) if isinstance(history, str | dict) else frame_source(history)
-    clean, problems = model.prepare(source.scan().collect())
-    return clean.filter(pl.Series([not found for found in problems], dtype=pl.Boolean))
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise DataError(
-            "the row does not meet the contract",
-            problems=[Problem(found) for found in problems],
-            next_step="mend these fields, or [contract] in roadworthy.toml, then: roadworthy run",
-        )
+    return model.past(assembly.source_of(history).scan().collect())
 
 
 def _by_class(answers: Answers, model: BundlePredictor) -> dict[str, float]:
@@ -230,21 +216,22 @@ def _by_class(answers: Answers, model: BundlePredictor) -> dict[str, float]:
 
 
 def _past_notes(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tuple[str, ...]:
-    if history is not None and not model.aggregates:
-        return ("the history was not read: no feature looks at an entity's past",)
-    lacking = [name for name in model.aggregates if name not in raw.columns]
-    if not lacking or history is not None:
+    """What a person should know who asked without a past."""
+    aggregates = model.aggregates
+    if not aggregates or aggregates[0] in raw.columns:
         return ()
-    return (f"no past was given, so {', '.join(lacking)} is taken as that of a first row (--history gives one)",)
+    lacking = [name for name in sorted(model.whose_past) if name not in raw.columns]
+    if lacking:
+        return (f"the row has no {' and no '.join(lacking)}, so {', '.join(aggregates)} is missing",)
+    if history is not None:
+        return ()
+    return (f"no past was given, so {', '.join(aggregates)} is taken as that of a first row (--history gives one)",)
 
 
 def _file_notes(model: BundlePredictor, rows: pl.LazyFrame, history: Any) -> tuple[str, ...]:
-    if history is not None and not model.aggregates:
-        return ("the history was not read: no feature looks at an entity's past",)
     if not model.aggregates or history is not None:
         return ()
-    given = set(rows.collect_schema().names()) & set(model.aggregates)
-    if given:
+    if model.aggregates[0] in rows.collect_schema().names():
         return ()
     return (f"{', '.join(model.aggregates)} looks at the file's own earlier rows only (--history gives more)",)
 
@@ -255,58 +242,51 @@ class _Counts:
     def __init__(self) -> None:
         self.rows = 0
         self.answered = 0
-        self.problems: dict[str, int] = {}
+        self.problems: Counter[str] = Counter()
 
-    def add(self, answers: Answers) -> None:
+    def add(self, problems: pl.Series) -> None:
         """Count one batch."""
-        self.rows += len(answers.problems)
-        for found in answers.problems:
-            if not found:
-                self.answered += 1
-            for problem in found:
-                self.problems[problem] = self.problems.get(problem, 0) + 1
+        self.rows += len(problems)
+        self.answered += problems.null_count()
+        self.problems.update(problems.drop_nulls().explode().to_list())
 
 
 def _scored_parts(
     model: BundlePredictor, rows: pl.LazyFrame, history: pl.DataFrame | None, counts: _Counts, reporter: Reporter
 ) -> Iterator[pl.DataFrame]:
-    for raw, table, problems in _tables(model, rows, history):
-        answers = model.answer_clean(table, problems)
+    for table, problems in _tables(model, rows, history):
+        answers = model.answer_prepared(table, problems)
         begun = counts.rows
-        counts.add(answers)
-        reporter.advance("score", raw)
+        counts.add(problems)
+        reporter.advance("score", table.height)
         yield _answer_frame(model, answers, begun)
 
 
 def _tables(
     model: BundlePredictor, rows: pl.LazyFrame, history: pl.DataFrame | None
-) -> Iterator[tuple[int, pl.DataFrame, list[list[str]]]]:
-    """Batches of (rows, clean table with aggregates, problems)."""
+) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+    """What the graph takes and the problems of its rows, batch by batch."""
+    rows = rows.select(model.read_columns(rows.collect_schema().names()))
     if not model.aggregates:
         for raw in rows.collect_batches(chunk_size=_BATCH):
-            clean, problems = model.prepare(raw)
-            yield raw.height, clean, problems
+            yield model.prepare(raw)
         return
-    whole = rows.collect()
-    clean, problems = model.prepare(whole)
-    table = model.with_features(clean, raw=whole, history=history)
+    table, problems = model.prepare(rows.collect(), history)
     for begin in range(0, table.height, _BATCH):
-        part = table.slice(begin, _BATCH)
-        yield part.height, part, problems[begin : begin + _BATCH]
+        yield table.slice(begin, _BATCH), problems.slice(begin, _BATCH)
 
 
 def _answer_frame(model: BundlePredictor, answers: Answers, begun: int) -> pl.DataFrame:
-    count = len(answers.problems)
-    columns: dict[str, Any] = {"row": np.arange(begun, begun + count)}
+    columns: dict[str, Any] = {"row": np.arange(begun, begun + len(answers.problems))}
     contract = model.contract
     if contract.task is Task.MULTICLASS:
         for place, label in enumerate(contract.classes):
             columns[f"score_{label}"] = answers.scores[:, place]
     else:
         columns["score"] = answers.scores
-    if answers.decisions:
-        columns["decision"] = pl.Series(answers.decisions, dtype=pl.String).replace("", None)
-    columns["problems"] = pl.Series(["; ".join(found) or None for found in answers.problems], dtype=pl.String)
+    if answers.decisions is not None:
+        columns["decision"] = answers.decisions
+    columns["problems"] = answers.problems.list.join("; ")
     return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
 
 
@@ -322,7 +302,7 @@ def _write_parquet(parts: Iterator[pl.DataFrame], path: Path) -> None:
     writer: Any = None
     for part in parts:
         table = part.to_arrow()
-        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer = writer or pq.ParquetWriter(path, table.schema, use_dictionary=["decision", "problems"])
         writer.write_table(table)
     if writer is not None:
         writer.close()

@@ -17,7 +17,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy import assembly
-from roadworthy.adapters.sources import frame_source, open_source
 from roadworthy.errors import DataError, ModelError, Problem, TargetError, UsageError, nearest
 from roadworthy.formats.bundle import read_bundle
 from roadworthy.graphs.runner import GraphModel
@@ -25,7 +24,6 @@ from roadworthy.graphs.timing import latency_measurements, time_graphs
 from roadworthy.measures.curves import exhibits_for
 from roadworthy.measures.pitfalls import accuracy_paradox, class_imbalance
 from roadworthy.measures.samples import Sample
-from roadworthy.protocols import Source
 from roadworthy.records.digests import Digest, digest_bytes, digest_data
 from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.project import Task
@@ -136,7 +134,7 @@ def _rows(data: Any, y: Sequence[Any] | None, target: str) -> tuple[pl.DataFrame
     """The rows with their labels, the target's name, and what to call them."""
     if isinstance(data, np.ndarray):
         data = pl.DataFrame(data, schema=[f"column_{place}" for place in range(data.shape[1])])
-    source: Source = open_source(data, Path.cwd()) if isinstance(data, str | dict) else frame_source(data)
+    source = assembly.source_of(data)
     rows = source.scan().collect()
     if y is not None:
         target = target or "target"
@@ -190,7 +188,7 @@ def _predictor_subject(name: str, digest: Digest, model: BundlePredictor, standa
 
     def score(raw: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         answers = model.answer(raw)
-        return answers.scores, np.array([not found for found in answers.problems])
+        return answers.scores, answers.problems.is_null().to_numpy()
 
     columns = (*contract.contract.columns, *contract.features)
     table = tomllib.loads(standard_toml)["standard"] if standard_toml else None

@@ -11,7 +11,7 @@ from typing import Any
 from roadworthy import assembly
 from roadworthy.adapters.keys import create_keys
 from roadworthy.adapters.lake import Lake
-from roadworthy.adapters.sources import frame_source, open_source
+from roadworthy.adapters.sources import frame_source
 from roadworthy.adapters.whole_files import whole_file
 from roadworthy.errors import UnknownName, UsageError
 from roadworthy.formats.project import write_project
@@ -67,7 +67,7 @@ def init(
         raise UsageError(
             f"{file} exists already", next_step="edit it, or let `roadworthy init … --force` write it anew"
         )
-    source = open_source(data, Path.cwd())
+    source = assembly.source_of(data)
     chosen = None if task is None else _task(task)
     inference = infer(source.scan(), target=target, task=chosen, source_name=source.describe())
     spec = _first_spec(inference, _relative(data, home), name or _name_from(data))

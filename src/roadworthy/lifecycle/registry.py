@@ -31,6 +31,7 @@ from roadworthy.records.version import AuditEntry, Version
 __all__ = ["CHAMPION", "GENESIS", "Registry"]
 
 CHAMPION = "champion"
+_LOOK = "see that it is there, whole and yours to read, or restore it from a backup (ROADWORTHY_REGISTRY names another)"
 _GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 """The alias that servers follow."""
 
@@ -270,9 +271,10 @@ class Registry:
                     f"the registry {self._shown} cannot be written: {reason}",
                     next_step="free some disk space and run the command again; nothing was half-written",
                 ) from error
-            raise RegistryError(f"the registry {self._shown} does not answer: {reason}") from error
+            raise RegistryError(f"the registry {self._shown} does not answer: {reason}", next_step=_LOOK) from error
         except SQLAlchemyError as error:
-            raise RegistryError(f"the registry {self._shown} failed: {error}") from error
+            reason = str(error).splitlines()[0]
+            raise RegistryError(f"the registry {self._shown} failed: {reason}", next_step=_LOOK) from error
 
 
 def _engine(url: str) -> Engine:

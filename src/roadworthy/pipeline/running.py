@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import polars as pl
 
 from roadworthy.adapters.keys import Keys
-from roadworthy.errors import StorageError
+from roadworthy.errors import Problem, RoadworthyError, StorageError
 from roadworthy.lifecycle.registry import Registry
 from roadworthy.protocols import Reporter, Source, Store, Trainer
 from roadworthy.records.data import CleanRows, FeatureTable, Snapshot, Split
@@ -96,7 +97,7 @@ class Run:
             record = _read_record(store.path(name, digest), kind)
         else:
             with store.writing(name, digest) as folder:
-                record = work(folder)
+                record = self._done(work, folder)
                 (folder / RECORD).write_bytes(msgspec.json.encode(record))
         before, after, summary = describe(record)
         seconds = time.perf_counter() - started
@@ -112,9 +113,20 @@ class Run:
         """As ``stage``, for work that belongs to the next stage's line."""
         if not self.world.store.has(name, digest):
             with self.world.store.writing(name, digest) as folder:
-                (folder / RECORD).write_bytes(msgspec.json.encode(work(folder)))
+                (folder / RECORD).write_bytes(msgspec.json.encode(self._done(work, folder)))
         self.unseen[name] = digest
         return _read_record(self.world.store.path(name, digest), kind)
+
+    def _done(self, work: Callable[[Path], R], folder: Path) -> R:
+        """What ``work`` gives; when it breaks on a damaged result of an earlier stage, StorageError names that one."""
+        try:
+            return work(folder)
+        except RoadworthyError:
+            raise
+        except Exception as error:
+            for name, digest in self.lineage.items():
+                _refuse_damaged(self.world.store.path(name, digest), error)
+            raise
 
     @property
     def lineage(self) -> dict[str, Digest]:
@@ -129,6 +141,22 @@ class Run:
 def _line(before: str, after: str, summary: str) -> str:
     shapes = f"{before} → {after}" if before else after
     return f"{shapes}  {summary}".strip()
+
+
+def _refuse_damaged(folder: Path, cause: Exception) -> None:
+    """StorageError when a table or record of a published folder cannot be read to its end."""
+    for file in sorted(folder.rglob("*")):
+        try:
+            if file.suffix == ".parquet":
+                pl.scan_parquet(file, glob=False).select(pl.all().hash().max()).collect(engine="streaming")
+            elif file.suffix == ".json":
+                msgspec.json.decode(file.read_bytes())
+        except (OSError, pl.exceptions.PolarsError, msgspec.MsgspecError) as error:
+            raise StorageError(
+                f"the stored result {folder} is damaged",
+                problems=(Problem(str(error).splitlines()[0], where=str(file), expected="the file as it was written"),),
+                next_step=f"remove {folder} and run again",
+            ) from cause
 
 
 def _read_record(folder: Path, kind: type[R]) -> R:

@@ -65,6 +65,11 @@ class BundlePredictor:
         """The features that look at an entity's past."""
         return tuple(info.name for info in self.features.infos if info.aggregate)
 
+    @property
+    def whose_past(self) -> frozenset[str]:
+        """The columns without which a row has no past: the time and whatever aggregates go by."""
+        return self.features.past_keys
+
     @cached_property
     def optional(self) -> frozenset[str]:
         """Contract columns that a row may lack: whatever the graph does not take.

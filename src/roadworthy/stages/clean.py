@@ -6,7 +6,6 @@ stage's folder. Law: rows in = rows kept + rows quarantined, and every ``_row`` 
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from roadworthy.records.data import CleanRows, Snapshot
 from roadworthy.records.digests import Digest
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.transforms.cleaning import CleaningCounts, CleaningPlan, contract_for_hashed
+from roadworthy.transforms.splits import label_text
 
 __all__ = ["STEPS", "plan_of", "run"]
 
@@ -129,21 +129,8 @@ def _check_target(path: Path, spec: ProjectSpec) -> None:
             next_step="derive a class from it, or name another target",
         )
     top = frame.group_by("y").len().sort("len", descending=True).collect(engine="streaming")
-    labels = [label_text(label) for label in top.get_column("y").to_list()]
+    labels = label_text(top.get_column("y")).to_list()
     _check_classes(labels, spec)
-
-
-def label_text(label: Any) -> str:
-    """A class label as text: ``1`` and ``1.0`` are both "1", true is "true".
-
-    >>> label_text(1.0), label_text(True), label_text(">50K")
-    ('1', 'true', '>50K')
-    """
-    if isinstance(label, bool):
-        return str(label).lower()
-    if isinstance(label, float) and math.isfinite(label) and label.is_integer():
-        return str(int(label))
-    return str(label)
 
 
 def _check_classes(labels: list[str], spec: ProjectSpec) -> None:

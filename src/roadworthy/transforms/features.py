@@ -106,11 +106,16 @@ class FeaturePlan:
         return {**clean, **past}
 
     @property
+    def past_keys(self) -> frozenset[str]:
+        """The columns without which a row has no past: time and entities; empty without aggregates."""
+        entities = frozenset(look.by for look in self._looks())
+        return entities | {self.time} if entities else entities
+
+    @property
     def past_columns(self) -> frozenset[str]:
         """The clean columns that aggregates read, directly or through features; empty without aggregates."""
-        looks = [feature.form for feature in self.features if not isinstance(feature.form, Expression)]
-        read = {name for form in looks for look in _looks(form) for name in look.columns}
-        return frozenset(self._needed([*read, *([self.time] if looks else [])]) & set(self.columns))
+        read = {name for look in self._looks() for name in look.columns}
+        return frozenset(self._needed(read | self.past_keys) & set(self.columns))
 
     def apply(
         self,
@@ -164,6 +169,10 @@ class FeaturePlan:
             if isinstance(feature.form, Expression):
                 rows = rows.with_columns(to_polars(feature.form).alias(feature.name))
         return rows
+
+    def _looks(self) -> list[Look]:
+        forms = [feature.form for feature in self.features if not isinstance(feature.form, Expression)]
+        return [look for form in forms for look in _looks(form)]
 
     def _is_aggregate(self, name: str) -> bool:
         return any(feature.name == name and not isinstance(feature.form, Expression) for feature in self.features)

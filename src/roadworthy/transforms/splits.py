@@ -71,8 +71,13 @@ class SplitFacts:
 
 
 def label_text(target: pl.Series) -> pl.Series:
-    """Labels as text, the form in which classes are named everywhere: ``1`` → "1", ``True`` → "true"."""
-    return target.cast(pl.String)
+    """Labels as text, the form in which classes are named everywhere; a whole number has no point.
+
+    >>> label_text(pl.Series([1.0, 2.5])).to_list(), label_text(pl.Series([True])).to_list()
+    (['1', '2.5'], ['true'])
+    """
+    text = target.cast(pl.String)
+    return text.str.strip_suffix(".0") if target.dtype.is_float() else text
 
 
 def class_labels(target: pl.Series, task: Task, positive: str = "") -> tuple[str, ...]:

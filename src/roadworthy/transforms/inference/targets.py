@@ -12,6 +12,7 @@ from roadworthy.errors import Problem, TargetError
 from roadworthy.records.contract import ColumnType
 from roadworthy.records.project import Task
 from roadworthy.transforms.inference.columns import Profile
+from roadworthy.transforms.splits import label_text
 
 __all__ = ["task_of"]
 
@@ -53,18 +54,12 @@ def task_of(target: Profile, values: pl.Series, task: Task | None) -> tuple[Task
             f"the target {target.name!r} has {counts.height:,} values, a binary task has two",
             next_step="name another task, or derive a target with two values",
         )
-    labels = {_label(value): int(count) for value, count in counts.iter_rows()}
+    labels = dict(zip(label_text(counts.to_series(0)).to_list(), counts.get_column("count").to_list(), strict=True))
     positive, reason = _positive(labels)
     total = sum(labels.values())
     share = labels[positive] / total
     sentences.append(f"{positive!r} is the event, {share:.1%} of {total:,} rows: {reason}")
     return chosen, positive, sentences
-
-
-def _label(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _guess(target: Profile, counts: pl.DataFrame) -> tuple[Task, str]:
