@@ -35,6 +35,8 @@ def read_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
     known = {f"{_PREFIX}{name}" for name in ("LAKE", "REGISTRY")}
     if unknown := sorted(set(given) - known):
         raise UsageError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    if empty := sorted(name for name, value in given.items() if not value.strip()):
+        raise UsageError(f"{', '.join(empty)} is set and empty", next_step=f"give it a value, or: unset {empty[0]}")
     home = folder.resolve() / ".roadworthy"
     return Settings(
         lake=Path(given.get("ROADWORTHY_LAKE", home / "lake")),

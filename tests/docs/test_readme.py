@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +20,10 @@ Pages = Callable[[str], Any]
 Command = Callable[..., Any]
 
 
-def test_the_flow_from_data_to_champion_runs(
-    page: Pages, command: Command, clicks: pl.DataFrame, tmp_path: Path
-) -> None:
+def test_the_flow_from_data_to_champion_runs(page: Pages, command: Command, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    clicks.write_parquet(tmp_path / "data" / "clicks.parquet")
+    make_clicks = runpy.run_path(str(ROOT / "examples" / "clicks" / "prepare.py"))["make_clicks"]
+    make_clicks(3_000).write_parquet(tmp_path / "data" / "clicks.parquet")
     lines = [line for block in page("README.md").blocks("console") for line in block.splitlines()]
     calls = [shlex.split(line.removeprefix("$ ")) for line in lines if line.startswith("$ ")]
     assert [call[:2] for call in calls] == [["roadworthy", name] for name in ("init", "run", "predict", "promote")]

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import tomlkit
 from hypothesis import given, settings
@@ -226,9 +227,28 @@ def test_a_written_file_is_commented_and_in_order() -> None:
     places = [text.index(f"[{name}]") for name in ("project", "data", "contract", "features", "training", "standard")]
     assert places == sorted(places)
     assert text.startswith("# Written by init.\n\n[project]")
-    assert "[contract.columns.clicks]\n# 200 rows lack it\n" in text
+    assert '\n# 200 rows lack it\nclicks = { type = "integer", min = 0 }\n' in text
     assert max(map(len, text.splitlines())) <= 120
     assert "folder" not in text
+
+
+def test_a_written_file_is_pleasant_to_read() -> None:
+    labels = tuple(f"a rather long label {number}" for number in range(12))
+    spec = parse_project(GOOD).spec
+    columns = {**spec.contract.columns, "kind": ColumnContract(type=ColumnType.CATEGORY, allowed=labels)}
+    data = msgspec.structs.replace(spec.data, exclude={"seen": "known afterwards", "age": "an identifier"})
+    spec = msgspec.structs.replace(
+        spec,
+        data=data,
+        contract=msgspec.structs.replace(spec.contract, columns=columns),
+        features={"hour": 'hour("at")', **spec.features},
+    )
+    text = write_project(spec, {})
+    assert '[data.exclude]\nseen = "known afterwards"\nage = "an identifier"\n' in text
+    assert "hour = 'hour(\"at\")'\n" in text
+    assert max(map(len, text.splitlines())) <= 115
+    assert len(text.splitlines()) < 70
+    assert parse_project(text).spec == spec
 
 
 names = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
@@ -284,7 +304,7 @@ def specs(draw: st.DrawFn) -> ProjectSpec:
         decision=draw(st.sampled_from([DecisionSpec(), DecisionSpec(threshold=0.5)])),
         standard=draw(tables),
         rollout=draw(st.sampled_from([RolloutSpec(), RolloutSpec(steps=(10, 100), margin={"accuracy": 0.5})])),
-        alerts=AlertSpec(notify=tuple(draw(st.lists(texts, max_size=2)))),
+        alerts=AlertSpec(notify=tuple(draw(st.lists(st.just("mailto://a@b.example"), max_size=2)))),
     )
 
 

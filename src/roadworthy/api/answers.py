@@ -176,7 +176,8 @@ def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
             problems=[Problem(f"unknown field {name!r}") for name in unknown],
             next_step=f"known fields: {', '.join(sorted(known))}",
         )
-    missing = [name for name in model.contract.inputs if name not in row and name not in model.aggregates]
+    taken = [name for name in model.contract.inputs if name not in model.aggregates]
+    missing = [name for name in taken if name not in row]
     if missing:
         raise DataError(
             "the row lacks fields that the model takes",
@@ -184,7 +185,7 @@ def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
                 Problem("missing field", where=name, expected="a value, or null where it is unknown")
                 for name in missing
             ],
-            next_step=f"give all of {', '.join(name for name in model.contract.inputs if name not in model.aggregates)}",
+            next_step=f"give all of {', '.join(taken)}",
         )
     return pl.DataFrame([dict(row)], infer_schema_length=None)
 
@@ -268,7 +269,7 @@ def _tables(
     """What the graph takes and the problems of its rows, batch by batch."""
     rows = rows.select(model.read_columns(rows.collect_schema().names()))
     if not model.aggregates:
-        for raw in rows.collect_batches(chunk_size=_BATCH):
+        for raw in [rows.collect()]:
             yield model.prepare(raw)
         return
     table, problems = model.prepare(rows.collect(), history)

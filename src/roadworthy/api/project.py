@@ -105,7 +105,8 @@ def _first_spec(found: Inference, source: str | dict[str, Any], name: str) -> Pr
     features = {}
     if found.time:
         quoted = '"' + found.time.replace('"', '""') + '"'
-        features = {f"{found.time}_hour": f"hour({quoted})", f"{found.time}_weekday": f"weekday({quoted})"}
+        hour = {f"{found.time}_hour": f"hour({quoted})"} if found.time_of_day else {}
+        features = {**hour, f"{found.time}_weekday": f"weekday({quoted})"}
     return ProjectSpec(
         name=name,
         task=found.task,
@@ -125,17 +126,27 @@ def _first_spec(found: Inference, source: str | dict[str, Any], name: str) -> Pr
     )
 
 
-_TABLE_OF_KIND = {"task": "project.task", "time": "data.time", "entity": "data.entity", "leak": "data.exclude"}
+_TABLE_OF_KIND = {"task": "project.task", "time": "data.time", "entity": "data.entity"}
+_SAID_ONCE = 3  # columns of which the same is said
 
 
 def _remarks(found: Inference) -> dict[str, str]:
     """Each note above the key that it explains."""
     remarks: dict[str, list[str]] = {}
+    alike: dict[str, list[str]] = {}
+    for note in found.notes:
+        alike.setdefault(note.sentence, []).append(note.column)
     for note in found.notes:
         if note.kind == "leak" and note.column in found.exclude:
             continue  # the reason stands beside the exclusion itself
         key = _TABLE_OF_KIND.get(note.kind, f"contract.columns.{note.column}" if note.column else "")
-        subject = f"{note.column}: " if note.column and key in {"data.exclude", "data.time", "data.entity"} else ""
+        same = alike[note.sentence]
+        if key.startswith("contract.") and len(same) >= _SAID_ONCE:
+            if note.column == same[0]:
+                remarks.setdefault("contract", []).append(f"{note.sentence}: {', '.join(same)}")
+            continue
+        other = note.column and note.kind in {"time", "entity"} and note.column not in {found.time, found.entity}
+        subject = f"{note.column}: " if other else ""
         remarks.setdefault(key, []).append(f"{subject}{note.sentence}")
     return {key: "\n".join(sentences) for key, sentences in remarks.items()}
 

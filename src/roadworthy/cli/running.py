@@ -65,6 +65,7 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def shown_error() -> Iterator[None]:
     """Turn exceptions into messages and exit codes."""
+    _open_streams()
     try:
         yield
     except RoadworthyError as error:
@@ -81,12 +82,22 @@ def shown_error() -> Iterator[None]:
         silence(sys.stdout)
         silence(sys.stderr)
         raise SystemExit(0) from None
+    except OSError as error:
+        raise SystemExit(_show_os_error(error)) from None
     except MemoryError:
         _show(StorageError("the machine's memory is not enough for this", next_step="use a machine with more of it"))
         raise SystemExit(2) from None
     except Exception as error:  # noqa: BLE001 - the edge: whatever is left is a fault of our own
         _show_fault(error)
         raise SystemExit(FAULT) from None
+
+
+def _open_streams() -> None:
+    """A stream that was closed before the start (``>&-``) takes everything and keeps nothing."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open until the process ends
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - as above
 
 
 def _show(error: RoadworthyError) -> None:
@@ -102,6 +113,24 @@ def _complain(text: str) -> None:
         sys.stderr.flush()
     except BrokenPipeError:
         silence(sys.stderr)
+
+
+def _show_os_error(error: OSError) -> int:
+    """A disk that is full or forbidden is told as such; any other is a fault of our own. The exit code."""
+    from roadworthy.adapters.lake import storage_reason  # noqa: PLC0415 - heavy, and only this error needs it
+
+    try:
+        sys.stdout.flush()
+    except OSError:
+        silence(sys.stdout)  # what could not be written is not tried again at the end
+    reason = storage_reason(error)
+    if reason is None:
+        _show_fault(error)
+        return FAULT
+    where = str(error.filename or "the output")
+    full = StorageError(f"{where} cannot be written: {reason}", next_step="free some space, or write elsewhere")
+    _show(full)
+    return full.exit_code
 
 
 def _show_fault(error: Exception) -> None:

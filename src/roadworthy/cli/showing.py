@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roadworthy.cli.console import human_console
+from roadworthy.cli.noticed import noticed
 from roadworthy.cli.outcome import requirements_table, show_run
 from roadworthy.cli.running import told
 from roadworthy.cli.signs import Signs, plain
@@ -79,7 +80,7 @@ def show_init(result: InitResult, *, as_json: bool) -> None:
     table = f"{found.rows:,} rows, {len(found.contract.columns)} columns"
     lines = [
         f"wrote {result.file}: {found.task} task, target {found.target}, {table}",
-        *(f"  {note.column or 'table'}: {note.sentence}" for note in found.notes),
+        *(f"  {line}" for line in noticed(found)),
         f"next: look through {result.file}, then: roadworthy run",
     ]
     data = {"file": str(result.file), "project": result.spec, "findings": found.findings, "notes": found.notes}

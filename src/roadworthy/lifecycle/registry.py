@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
-from roadworthy.errors import PromotionRefused, RegistryError, StorageError
+from roadworthy.errors import Problem, PromotionRefused, RegistryError, StorageError
 from roadworthy.lifecycle import schema
 from roadworthy.protocols import Clock
 from roadworthy.records.digests import Digest, digest_bytes, digest_data
@@ -278,7 +278,15 @@ class Registry:
 
 
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except ArgumentError as error:
+        raise RegistryError(
+            "the registry's URL cannot be read",
+            problems=[Problem(str(error).splitlines()[0], where="ROADWORTHY_REGISTRY", expected="a database URL")],
+            next_step="set it to, for example, sqlite:////path/registry.db or postgresql://user@host/name",
+        ) from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)

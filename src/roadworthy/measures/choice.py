@@ -56,10 +56,10 @@ def choose(
 
     ``failing`` names the requirements that a candidate provably fails (as lines for a person). Cheapest is by
     median latency, then size; latencies within a quarter plus 0.1 ms count as equal. The median, because the p99
-    of one row is the time slice of whatever else the machine does, and a choice must not depend on that. Where every candidate fails,
-    the choice is made among all of them and says so; where all that do not fail are provably worse than one
-    that does, the best of those is taken. The threshold is left open. Raises DataError when the samples are
-    not over the same rows, UnknownName for a candidate without a cost.
+    of one row is the time slice of whatever else the machine does, and a choice must not depend on that. Where
+    every candidate fails, the choice is made among all of them and says so; where all that do not fail are
+    provably worse than one that does, the best of those is taken. The threshold is left open. Raises DataError
+    when the samples are not over the same rows, UnknownName for a candidate without a cost.
     """
     _check(candidates, costs)
     losses = {name: row_losses(sample) for name, sample in candidates.items()}

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.records.data import SplitKind
 from roadworthy.records.digests import Digest
 from roadworthy.records.evidence import Evidence
 from roadworthy.records.project import Task
 
-__all__ = ["Bundle", "Candidate", "Choice", "GraphCost", "ProgressLine", "TrainedModel", "Validation"]
+__all__ = ["Bundle", "Candidate", "Choice", "GraphCost", "ProgressLine", "SplitGap", "TrainedModel", "Validation"]
 
 
 class ProgressLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,8 +52,36 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class SplitGap(msgspec.Struct, frozen=True, kw_only=True):
+    """What a random split would have promised beside what the honest one says, for one cheap candidate.
+
+    ``honest`` and ``random`` are mean losses per row (``loss`` names it) on the same ``rows`` rows, by models that
+    trained on ``trained_rows`` rows each. ``lower`` and ``upper`` are each a one-sided bound at ``confidence`` of
+    honest minus random: above 0, the random split promises too much. All four are None where ``insufficient`` says
+    why nothing could be measured. ``kind`` is the honest split's: ``time`` or ``entity``.
+    """
+
+    kind: SplitKind
+    candidate: str
+    loss: str
+    sentence: str
+    honest: float | None = None
+    random: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    confidence: float = 0.95
+    rows: int = 0
+    trained_rows: int = 0
+    clusters: int = 0
+    method: str = ""
+    insufficient: str = ""
+
+
 class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """All candidates of one training, before any is chosen. ``classes`` are the labels in score order."""
+    """All candidates of one training, before any is chosen. ``classes`` are the labels in score order.
+
+    ``split_gap`` is None where the split itself is random (or stratified).
+    """
 
     digest: Digest
     parent: Digest
@@ -62,6 +91,7 @@ class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     features: tuple[str, ...]
     failures: dict[str, str] = {}
+    split_gap: SplitGap | None = None
 
 
 class GraphCost(msgspec.Struct, frozen=True, kw_only=True):

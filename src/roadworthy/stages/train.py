@@ -5,15 +5,17 @@ folder per candidate: ``model.onnx``, ``encoder.json``, ``oof.parquet``, ``holdo
 
 Laws: no row of the holdout is seen while anything is fitted; out-of-fold predictions come from models that did not
 train on those rows (by time: on rows before them); a candidate that fails is named with its reason and the others go
-on; same data, parameters and seed give the same ``model.onnx``, byte for byte.
+on; same data, parameters and seed give the same ``model.onnx``, byte for byte. Where the split is by time or by
+entity, one cheap candidate also says what a random split would have promised (``train_gap``).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,10 @@ from roadworthy.measures.samples import Sample
 from roadworthy.protocols import FittedModel, Reporter, Trainer
 from roadworthy.records.data import FeatureTable, Split
 from roadworthy.records.digests import Digest
-from roadworthy.records.model import Candidate, ProgressLine, TrainedModel
+from roadworthy.records.model import Candidate, ProgressLine, SplitGap, TrainedModel
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.train_folds import Fitting, Rows
+from roadworthy.stages.train_gap import HONEST_KINDS, TRAININGS, Comparison, cheapest
 from roadworthy.stages.train_tuning import Budget, Search, search
 from roadworthy.transforms.features import FeaturePlan
 from roadworthy.transforms.splits import class_labels, holdout_digest, make_split
@@ -115,6 +118,7 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
     final = prepared.final()
     candidates: list[Candidate] = []
     failures: dict[str, str] = {}
+    again: dict[str, Callable[[Fitting], NDArray[np.float64]]] = {}
     for name in names:
         training = _Training(trainers[name], spec, folds, final, reporter)
         try:
@@ -125,6 +129,7 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
             continue
         _write(outcome, final, folder / candidate_folder(name))
         candidates.append(_candidate(name, outcome, final, prepared.notes))
+        again[name] = functools.partial(training.predicted, outcome.drawn)
         reporter.end(training.task, training.summary(outcome))
     if not candidates:
         raise TrainingError(
@@ -132,22 +137,54 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
             problems=[Problem(reason, where=f"candidate {name}") for name, reason in failures.items()],
             next_step="mend one of them, or name other candidates in [training]",
         )
+    gap = _gap(prepared, split, spec, again, reporter)
     return TrainedModel(
         digest=digest,
         parent=split.digest,
         task=spec.task,
         target=spec.target,
         classes=prepared.classes,
-        candidates=tuple(candidates),
+        candidates=tuple(_noted(candidate, gap) for candidate in candidates),
         features=tuple(columns),
         failures=failures,
+        split_gap=gap,
     )
+
+
+def _gap(
+    rows: Rows,
+    split: Split,
+    spec: ProjectSpec,
+    again: Mapping[str, Callable[[Fitting], NDArray[np.float64]]],
+    reporter: Reporter,
+) -> SplitGap | None:
+    """What a random split would have promised; None where the split is a random one."""
+    if split.kind not in HONEST_KINDS:
+        return None
+    name = cheapest(list(again))
+    task = "compare splits"
+    reporter.begin(task, TRAININGS)
+    gap = Comparison(rows, split.kind, spec, name, again[name], lambda: reporter.advance(task)).gap()
+    reporter.end(task, gap.insufficient or f"{gap.loss} {gap.random:.4g} at random, {gap.honest:.4g} honest")
+    return gap
+
+
+def _noted(candidate: Candidate, gap: SplitGap | None) -> Candidate:
+    """The candidate, with a word on its further trainings where splits were compared with it."""
+    if gap is None or gap.candidate != candidate.name or gap.insufficient:
+        return candidate
+    note = (
+        f"trained {TRAININGS} more times at most, on {gap.trained_rows:,} training rows each, to compare the split "
+        f"by {gap.kind} with a random one; none of these models is kept"
+    )
+    return msgspec.structs.replace(candidate, notes=(*candidate.notes, note))
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """All that one candidate leaves behind."""
+    """All that one candidate leaves behind. ``drawn`` are the parameters that tuning found."""
 
+    drawn: dict[str, Any]
     parameters: dict[str, Any]
     lines: tuple[ProgressLine, ...]
     model: FittedModel
@@ -192,7 +229,11 @@ class _Training:
         self._reporter.advance(self.task)
         notes = (found.sentence,) if found else ()
         seconds = time.monotonic() - begun
-        return _Outcome(parameters, tuple(lines), model, content, oof, loss, holdout, notes, seconds)
+        return _Outcome(drawn, parameters, tuple(lines), model, content, oof, loss, holdout, notes, seconds)
+
+    def predicted(self, drawn: Mapping[str, Any], fitting: Fitting) -> NDArray[np.float64]:
+        """Train on a fitting, quietly, and score its rows."""
+        return self._scored(self._trainer.fit(fitting.data, self._parameters(drawn, fitting), _quiet), fitting)
 
     def summary(self, outcome: _Outcome) -> str:
         """One line for a person."""
@@ -235,8 +276,7 @@ class _Training:
     def _fold_results(self, drawn: Mapping[str, Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """(scores, losses) of each fold's predicted rows."""
         for fitting in self._folds:
-            model = self._trainer.fit(fitting.data, self._parameters(drawn, fitting), _quiet)
-            scores = self._scored(model, fitting)
+            scores = self.predicted(drawn, fitting)
             yield scores, row_losses(Sample(task=self._spec.task, y=fitting.y, score=scores))
 
     def _scored(self, model: FittedModel, fitting: Fitting) -> NDArray[np.float64]:

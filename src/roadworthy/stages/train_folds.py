@@ -18,13 +18,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from roadworthy.errors import DataError
 from roadworthy.protocols import TrainingData
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.transforms.encoding import Encoder
 from roadworthy.transforms.expressions import Kind
 from roadworthy.transforms.splits import HOLDOUT, carve, class_labels, label_text, learnable
 
-__all__ = ["FOLD_TRAIN_ROWS", "FOLD_VALID_ROWS", "Fitting", "Rows"]
+__all__ = ["FOLD_TRAIN_ROWS", "FOLD_VALID_ROWS", "Fitting", "Rows", "TrainingPart"]
 
 FOLD_TRAIN_ROWS = 60_000
 """Most rows that a cross-validation fold trains on: the latest ones by time, else a seeded sample."""
@@ -40,7 +41,7 @@ class Fitting:
     """One training to be done: ``data`` for the trainer, then ``x`` to be predicted.
 
     ``rows`` [n] are the ``_row`` numbers of the predicted rows and ``y`` [n] their class codes or values;
-    ``fold`` is None for the final fitting, whose predicted rows are the holdout.
+    ``fold`` is None for the final fitting, whose predicted rows are the holdout, and for those of the split gap.
     """
 
     fold: int | None
@@ -49,6 +50,21 @@ class Fitting:
     rows: NDArray[np.int64]
     x: NDArray[np.float32]
     y: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPart:
+    """The rows that may train, in the order of ``Rows``.
+
+    ``at`` [n]: positions in ``Rows``; ``fold`` [n]: the honest fold, −1 where a row is never validated; ``codes``
+    [n]: class codes, 0 for regression; ``groups`` [n]: entity codes, a row without entity being its own, or None
+    where no entity is declared.
+    """
+
+    at: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
 
 
 class Rows:
@@ -98,6 +114,22 @@ class Rows:
         """The whole training part, with the holdout to be predicted."""
         return self._fitting(np.flatnonzero(~self._holds), np.flatnonzero(self._holds), None)
 
+    def training_part(self) -> TrainingPart:
+        """Positions of the rows that may train, with what a split of them by another rule needs to know."""
+        at = np.flatnonzero(~self._holds)
+        entity = self._spec.data.entity
+        groups = _groups(self._frame[entity][at]) if entity else None
+        return TrainingPart(at, self._fold[at], self._codes(at), groups)
+
+    def fitting(self, train: NDArray[np.int64], predicted: NDArray[np.int64], *, at_random: bool) -> Fitting:
+        """One fitting of one's own choice, by positions; ``at_random``: the rows that stop training are too.
+
+        Raises DataError when a row of the holdout is among them.
+        """
+        if self._holds[train].any() or self._holds[predicted].any():
+            raise DataError("a row of the holdout may neither train nor be predicted before it judges")
+        return self._fitting(train, predicted, None, at_random=at_random)
+
     def _sampled(self, train: NDArray[np.int64], number: int) -> NDArray[np.int64]:
         if self._by_time:
             latest = train[-FOLD_TRAIN_ROWS:]
@@ -106,9 +138,16 @@ class Rows:
         rng = np.random.default_rng([self._spec.training.seed, number])
         return np.sort(rng.choice(train, FOLD_TRAIN_ROWS, replace=False))
 
-    def _fitting(self, train: NDArray[np.int64], predicted: NDArray[np.int64], fold: int | None) -> Fitting:
+    def _fitting(
+        self,
+        train: NDArray[np.int64],
+        predicted: NDArray[np.int64],
+        fold: int | None,
+        *,
+        at_random: bool = False,
+    ) -> Fitting:
         spec = self._spec
-        stops = self._stopping(train)
+        stops = self._stopping(train, at_random=at_random)
         fit, stop = train[~stops], train[stops]
         encoder = Encoder.fit(self._frame[fit], self._columns)
         data = TrainingData(
@@ -125,15 +164,16 @@ class Rows:
         ahead = self._frame[predicted]
         return Fitting(fold, encoder, data, ahead["_row"].to_numpy(), encoder.encode(ahead), self._y[predicted])
 
-    def _stopping(self, train: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _stopping(self, train: NDArray[np.int64], *, at_random: bool) -> NDArray[np.bool_]:
         """Which of the training rows stop training early."""
         data, rows = self._spec.data, self._frame[train]
+        by_time, by_entity = self._by_time and not at_random, data.entity and not self._by_time and not at_random
         return carve(
             self._codes(train),
             task=self._spec.task,
             seed=self._spec.training.seed,
-            times=rows[data.time].to_physical().to_numpy() if self._by_time else None,
-            entities=rows[data.entity] if data.entity and not self._by_time else None,
+            times=rows[data.time].to_physical().to_numpy() if by_time else None,
+            entities=rows[data.entity] if by_entity else None,
             share=_STOPPING_SHARE,
         )
 
@@ -146,6 +186,13 @@ class Rows:
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+
+def _groups(entity: pl.Series) -> NDArray[np.int64]:
+    """Codes from 0 for equal entities; a row without one is its own."""
+    known = entity.rank("dense").cast(pl.Int64)
+    own = pl.Series(-np.arange(1, entity.len() + 1))
+    return np.unique(known.fill_null(own).to_numpy(), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _outcomes(target: pl.Series, task: Task, classes: tuple[str, ...]) -> NDArray[Any]:

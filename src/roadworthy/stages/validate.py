@@ -39,6 +39,7 @@ from roadworthy.measures.pitfalls import (
 )
 from roadworthy.measures.quality import slice_measure
 from roadworthy.measures.samples import Sample
+from roadworthy.measures.split_gap import split_gap_finding
 from roadworthy.measures.thresholds import ThresholdChoice, choose_threshold
 from roadworthy.protocols import Reporter
 from roadworthy.records.data import Split
@@ -98,7 +99,7 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     findings = [*_pitfalls(sample, out_of_fold, choice)]
     leaks, found = _leaks(trained, split, parts, rows, spec)
     gap, importance = _fitted(labelled, rows, choice.candidate, sample, confidence_of("overfit_gap", required))
-    findings += [*found, *overfitting(gap)]
+    findings += [*found, *overfitting(gap), *split_gap_finding(trained.split_gap)]
     found_here += [leaks, gap]
     reporter.advance(_STEP)
     exhibits = [*exhibits_for(sample), *([threshold.exhibit] if threshold else []), *importance]

@@ -155,9 +155,7 @@ class FeaturePlan:
                 pairs[feature.name] = to_onnx(feature.form, builder, pairs)
         return {name: pairs[name] for name in self.inputs}
 
-    def _advanced(
-        self, rows: pl.LazyFrame, step: int, events: str, advance: Callable[[], None] | None
-    ) -> pl.LazyFrame:
+    def _advanced(self, rows: pl.LazyFrame, step: int, events: str, advance: Callable[[], None] | None) -> pl.LazyFrame:
         """The rows with all features of one step: its aggregates, then what builds on them."""
         here = [feature for feature in self.features if feature.step == step]
         forms = {feature.name: feature.form for feature in here}

@@ -177,10 +177,7 @@ def _decision_faults(spec: ProjectSpec) -> Iterator[Fault]:
         elif key.startswith("false_"):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 yield Fault(place, f"a cost of {value!r}", "a number of 0 or more")
-        elif key == "beta":
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                yield Fault(place, f"a beta of {value!r}", "a number above 0")
-        elif not isinstance(value, str):
+        elif not isinstance(value, str) and key != "beta":
             yield Fault(place, f"{value!r}", "a text")
 
 

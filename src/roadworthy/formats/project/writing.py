@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import tomlkit
-from tomlkit.items import InlineTable, Table
+from tomlkit.items import Array, InlineTable, Table
 
 from roadworthy.records.contract import ColumnContract
 from roadworthy.records.project import Aggregate, DecisionSpec, ProjectSpec
@@ -22,6 +22,7 @@ from roadworthy.records.project import Aggregate, DecisionSpec, ProjectSpec
 __all__ = ["write_project"]
 
 _WIDTH = 110
+_EXCLUDED = "Never a model input, and why. Take a line out where the column is known when the prediction is made."
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # may not stand in a TOML comment
 _ABOUT = {
     "project": "",
@@ -45,8 +46,8 @@ def write_project(spec: ProjectSpec, notes: Mapping[str, str]) -> str:
     pieces = [_commented(notes.get("", ""))] if notes.get("") else []
     pieces.append(_piece("project", _table(_project(spec), "project", notes), notes))
     for name, content in _tables(spec).items():
-        table = _contract(content, notes) if name == "contract" else _table(content, name, notes)
-        pieces.append(_piece(name, table, notes))
+        make = _MAKERS.get(name)
+        pieces.append(_piece(name, make(content, notes) if make else _table(content, name, notes), notes))
     return "\n".join(pieces)
 
 
@@ -91,19 +92,31 @@ def _table(content: Mapping[str, Any], path: str, notes: Mapping[str, str]) -> T
     return table
 
 
+def _data(content: dict[str, Any], notes: Mapping[str, str]) -> Table:
+    """``[data]``, then ``[data.exclude]`` with one line for each column."""
+    table = _table({key: value for key, value in content.items() if key != "exclude"}, "data", notes)
+    if content.get("exclude"):
+        excluded = tomlkit.table()
+        _comment(excluded, _EXCLUDED)
+        _comment(excluded, notes.get("data.exclude", ""))
+        for name, reason in content["exclude"].items():
+            excluded.add(name, _value(reason))
+        table.add("exclude", excluded)
+    return table
+
+
 def _contract(content: dict[str, Any], notes: Mapping[str, str]) -> Table:
-    """``[contract]`` with one table for each column."""
+    """``[contract]``, then ``[contract.columns]`` with one line for each column."""
     plain = {key: value for key, value in content.items() if key != "columns"}
     table = _table(plain, "contract", notes)
-    columns = tomlkit.table(is_super_table=True)
+    columns = tomlkit.table()
     for name, column in content["columns"].items():
-        about = notes.get(f"contract.columns.{name}", "")
-        inner = tomlkit.table()
-        _comment(inner, about)
-        for key, value in _ordered(column).items():
-            _comment(inner, notes.get(f"contract.columns.{name}.{key}", ""))
-            inner.add(key, _value(value))
-        columns.add(name, inner)
+        path = f"contract.columns.{name}"
+        _comment(columns, notes.get(path, ""))
+        fields = _ordered(column)
+        for key in fields:
+            _comment(columns, notes.get(f"{path}.{key}", ""))
+        columns.add(name, _value(fields, before=len(name) + 4))
     table.add("columns", columns)
     return table
 
@@ -119,19 +132,37 @@ def _is_whole(number: float) -> bool:
     return number.is_integer() and abs(number) < 2**53
 
 
-def _value(value: Any) -> Any:
-    """Lists over several lines where they are long; tables inside tables inline."""
+def _value(value: Any, before: int = 24) -> Any:
+    """A value as a person would write it; ``before`` is how much of the line is taken already."""
     if isinstance(value, Mapping):
         inline: InlineTable = tomlkit.inline_table()
         for key, one in value.items():
-            inline.add(key, _value(one))
-        return inline
+            inline.add(key, _value(one, before + len(inline.as_string()) + len(key)))
+        return tomlkit.value(f"{{ {inline.as_string()[1:-1]} }}") if value else inline
     if isinstance(value, (list, tuple)):
-        array = tomlkit.array()
-        for one in value:
-            array.append(_value(one))
-        return array.multiline(multiline=len(array.as_string()) > _WIDTH)
+        return _array([_value(one) for one in value], before)
+    if isinstance(value, str) and '"' in value and "'" not in value and value.isprintable():
+        return tomlkit.string(value, literal=True)
     return tomlkit.item(value)
+
+
+def _array(items: list[Any], before: int) -> Array:
+    """On one line where it fits, else as many elements to a line as do."""
+    array = tomlkit.array()
+    for item in items:
+        array.append(item)
+    if before + len(array.as_string()) <= _WIDTH or len(items) < 2:
+        return array
+    array = tomlkit.array()
+    line: list[Any] = []
+    for item in items:
+        if line and sum(len(one.as_string()) + 2 for one in [*line, item]) > _WIDTH - 4:
+            array.add_line(*line)
+            line = []
+        line.append(item)
+    array.add_line(*line)
+    array.add_line(indent="")
+    return array
 
 
 def _comment(table: Table, text: str) -> None:
@@ -149,3 +180,6 @@ def _wrapped(text: str) -> list[str]:
         for paragraph in _CONTROL.sub(" ", text).splitlines()
         for line in textwrap.wrap(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
     ]
+
+
+_MAKERS = {"data": _data, "contract": _contract}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 import polars as pl
 
@@ -20,6 +22,7 @@ from roadworthy.transforms.cleaning.reading import clean_type, read_column
 __all__ = ["PREFIX", "Compiled", "Flag", "compile_plan", "fresh_flag"]
 
 PREFIX = "__rw"
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,17 @@ def _broken(name: str, column: ColumnContract, unreadable: list[tuple[str, pl.Ex
     if column.max is not None:
         found.append((f"above {column.max:.15g}", value > _bound(column.max, column.type)))
     if column.allowed:
-        found.append(("not an allowed category", ~value.is_in(list(column.allowed))))
+        found.append(("not an allowed category", ~_one_of(value, column.allowed)))
     if column.pattern:
         found.append(("does not match the pattern", ~value.str.contains(whole_pattern(column.pattern))))
     return found
+
+
+def _one_of(value: pl.Expr, allowed: tuple[str, ...]) -> pl.Expr:
+    """Whether a text is one of several; a few comparisons are faster than a hash table, many are slower."""
+    if len(allowed) > _FEW:
+        return value.is_in(list(allowed))
+    return reduce(or_, [value == one for one in allowed])
 
 
 def _bound(bound: float, kind: ColumnType) -> float | int:

@@ -167,13 +167,18 @@ class CleaningPlan:
 
 
 def _problems(done: pl.DataFrame, marks: Mapping[str, str]) -> pl.Series:
-    """The reasons of each row, List(String), null without any. ``marks`` maps columns of ``done`` to reasons."""
+    """The reasons of each row, List(String), null without any. ``marks`` maps columns of ``done`` to reasons.
+
+    Lists are made for the few rows that have reasons, then put in their places: a list per row costs as much as all
+    of cleaning.
+    """
     found = {mark: reason for mark, reason in marks.items() if done.get_column(mark).any()}
-    listed = pl.repeat(None, done.height, dtype=pl.List(pl.String))
-    if found:
-        reasons = [pl.when(mark).then(pl.lit(reason)) for mark, reason in found.items()]
-        listed = pl.when(pl.any_horizontal(*found)).then(pl.concat_list(reasons).list.drop_nulls())
-    return done.select(listed.alias("problems")).to_series()
+    if not found:
+        return pl.repeat(None, done.height, dtype=pl.List(pl.String), eager=True).alias("problems")
+    bad = done.select(pl.any_horizontal(*found)).to_series()
+    reasons = [pl.when(mark).then(pl.lit(reason)) for mark, reason in found.items()]
+    lists = done.filter(bad).select(pl.concat_list(reasons).list.drop_nulls().alias("problems")).to_series()
+    return lists.gather(bad.cum_sum().zip_with(bad, pl.Series([None], dtype=pl.UInt32)) - 1)
 
 
 def _any(conditions: list[pl.Expr]) -> pl.Expr:

@@ -87,11 +87,13 @@ def _numbers_of(sentinels: tuple[str, ...]) -> list[float]:
 def _read_text(source: pl.Expr, column: ColumnContract, prefix: str) -> Reading:
     reading = Reading(source)
     trimmed = source.str.strip_chars()
-    text = reading.step(0, f"{prefix}t", _without_markers(trimmed, column, label=column.type not in _NUMERIC))
-    reading.repairs += [
-        ("blank to missing", trimmed == ""),
-        ("spaces trimmed", (trimmed != "") & (source != trimmed)),
-    ]
+    label = column.type not in _NUMERIC
+    text = reading.step(0, f"{prefix}t", _without_markers(trimmed, column, label=label))
+    if column.sentinels or (label and column.strip_suffix):
+        blank, spaced = trimmed == "", (trimmed != "") & (source != trimmed)
+    else:  # the same told from the step, so that nothing is trimmed twice: whole tables pass here
+        blank, spaced = source.is_not_null() & text.is_null(), source.str.len_bytes() != text.str.len_bytes()
+    reading.repairs += [("blank to missing", blank), ("spaces trimmed", spaced)]
     if column.sentinels:
         marked = trimmed.is_in([sentinel.strip() for sentinel in column.sentinels])
         numbers = _numbers_of(column.sentinels) if column.type in _NUMERIC else []
@@ -118,6 +120,8 @@ def _read_text(source: pl.Expr, column: ColumnContract, prefix: str) -> Reading:
 def _without_markers(trimmed: pl.Expr, column: ColumnContract, *, label: bool) -> pl.Expr:
     text = trimmed
     missing = ["", *(sentinel.strip() for sentinel in column.sentinels)]
+    if missing == [""] and not (label and column.strip_suffix):
+        return text.replace("", None)  # a third of the time of when-then
     keep = ~text.is_in(missing)
     if label and column.strip_suffix:
         shorter = text.str.strip_suffix(column.strip_suffix).str.strip_chars()

@@ -171,14 +171,12 @@ def _still_whole(found: Profile, counts: pl.DataFrame, *, is_target: bool) -> bo
     """Whether a column with whole numbers beyond ±2^53, where doubles skip some, is one of whole numbers even so."""
     vast = int(counts.filter(pl.col("value").abs() > _EXACT).get_column("count").sum())
     told = f"{vast:,} whole numbers are beyond ±2^53, where digits are lost"
-    if vast < 0.05 * found.filled:
+    if is_target or vast < 0.05 * found.filled:
         found.note("unreadable", f"{told}; they will send their rows to quarantine")
         return True
-    kept = "a number" if is_target else "text, no model input"
-    more = "" if is_target else '; write type = "number" if they are amounts'
-    found.note("identifier", f"{told}; the column is taken as {kept}{more}")
-    kind = ColumnType.NUMBER if is_target else ColumnType.TEXT
-    found.column = ColumnContract(type=kind, sentinels=found.column.sentinels)
+    more = "if they are amounts, give them in a larger unit at the source"
+    found.note("identifier", f"{told}; the column is taken as text, no model input; {more}")
+    found.column = ColumnContract(type=ColumnType.TEXT, sentinels=found.column.sentinels)
     return False
 
 

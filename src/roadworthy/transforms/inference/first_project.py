@@ -12,6 +12,7 @@ import polars as pl
 
 from roadworthy.errors import Problem, SourceError, TargetError, nearest
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.records.evidence import Finding
 from roadworthy.records.project import Task
 from roadworthy.transforms.cleaning import CleaningPlan, reserved_name
 from roadworthy.transforms.inference.columns import Profile, profile
@@ -37,10 +38,12 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
     schema = lazy.collect_schema()
     _check_names(schema.names(), source_name)
     _check_target_name(schema.names(), target, source_name)
+    unusable = _unusable(schema, target)
+    lazy = lazy.drop(unusable)
     rows = int(lazy.select(pl.len()).collect(engine="streaming").item())
     if rows == 0:
         raise SourceError(f"{source_name} has no rows", next_step="name a source that has some")
-    sample, whole = _sample(lazy, rows, len(schema))
+    sample, whole = _sample(lazy, rows, len(schema) - len(unusable))
     profiles = {name: profile(sample.get_column(name), is_target=name == target) for name in sample.columns}
     contract = Contract(columns={name: one.column for name, one in profiles.items()})
     plan = CleaningPlan.build(contract, "", target)
@@ -51,12 +54,12 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
     findings = find_leaks(clean, target, chosen, positive, _inputs(profiles, roles, target))
     for finding in findings:
         if finding.details["exclude"]:
-            roles.exclude.setdefault(finding.subject, finding.sentence)
+            roles.exclude.setdefault(finding.subject, str(finding.details["reason"]))
     contract = _contract(profiles, roles, target, chosen)
     told = {"text to number"} if set(schema.dtypes()) == {pl.String()} else set()  # all of a CSV is text: no news
     notes += [note for one in profiles.values() for note in one.notes if note.kind not in told]
     notes += roles.notes
-    notes += [Note(finding.subject, "leak", finding.sentence) for finding in findings]
+    notes += [_leak_note(finding) for finding in findings]
     notes += _duplicates(sample, rows, roles)
     if not [name for name in _inputs(profiles, roles, target) if profiles[name].filled >= 0.05 * sample.height]:
         notes.append(Note("", "inputs", "no filled column is left that a model could learn from; declare [features]"))
@@ -70,6 +73,7 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
         positive=positive,
         contract=contract,
         time=roles.time,
+        time_of_day=bool(roles.time) and _has_time_of_day(clean.get_column(roles.time)),
         entity=roles.entity,
         personal=tuple(roles.personal),
         protected=tuple(roles.protected),
@@ -101,6 +105,18 @@ def _check_target_name(columns: list[str], target: str, source_name: str) -> Non
         problems=(Problem(f"columns: {', '.join(columns)}"),),
         next_step=f"roadworthy init DATA --target {close or 'COLUMN'}",
     )
+
+
+def _unusable(schema: pl.Schema, target: str) -> list[str]:
+    """Columns of lists, structs and bytes, which no contract describes."""
+    found = [name for name, kind in schema.items() if kind.is_nested() or isinstance(kind, (pl.Object, pl.Binary))]
+    if target in found:
+        raise TargetError(
+            f"the target {target!r} holds values of type {schema[target]}",
+            problems=(Problem(f"type {schema[target]}", expected="numbers or labels", where=f"column {target}"),),
+            next_step="name another target: `roadworthy init DATA --target COLUMN`",
+        )
+    return found
 
 
 def _sample(lazy: pl.LazyFrame, rows: int, width: int) -> tuple[pl.DataFrame, bool]:
@@ -135,6 +151,20 @@ def _contract(profiles: dict[str, Profile], roles: Roles, target: str, task: Tas
             column = msgspec.structs.replace(column, allowed=())
         columns[name] = column
     return Contract(columns=columns)
+
+
+def _leak_note(finding: Finding) -> Note:
+    """What a person is told beside the column's name, which therefore is not said again."""
+    if finding.details["exclude"]:
+        return Note(finding.subject, "leak", f"left out: {finding.details['reason']}")
+    apart = f"{finding.subject} alone "
+    sentence = finding.sentence.removeprefix(f"{finding.subject} ") if finding.sentence.startswith(apart) else ""
+    return Note(finding.subject, "leak", sentence or finding.sentence)
+
+
+def _has_time_of_day(times: pl.Series) -> bool:
+    """Whether any instant is not a midnight: the hour of a plain date says nothing."""
+    return bool((times.drop_nulls() != times.drop_nulls().dt.truncate("1d")).any())
 
 
 def _duplicates(sample: pl.DataFrame, rows: int, roles: Roles) -> list[Note]:

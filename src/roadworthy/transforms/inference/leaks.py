@@ -3,8 +3,9 @@
 In: clean rows, the target, the columns that could be model inputs. Out: ``Finding``s of kind "leak". Grade "fails"
 is proof: the column is filled only where the target is known, it decides the target, or it adds up to it. Grade
 "suspects" is power that stands apart from all other columns, or kinship with a leak. ``details["exclude"]`` says
-whether the column is left out: for power, only when its name too speaks of something known only afterwards. Power
-is measured out of sample (Mann-Whitney AUC or R-squared of a small tree), on at most 20,000 rows.
+whether the column is left out: for power, only when its name too speaks of something known only afterwards; and
+``details["reason"]`` why, in a few words that need no subject. Power is measured out of sample (Mann-Whitney AUC or
+R-squared of a small tree), on at most 20,000 rows.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ def _without(columns: list[str], found: list[Finding]) -> list[str]:
     return [name for name in columns if name not in gone]
 
 
-def _leak(subject: str, grade: str, sentence: str, *, exclude: bool, **details: float | str) -> Finding:
-    return Finding(
-        kind="leak", subject=subject, grade=grade, sentence=sentence, details={"exclude": exclude, **details}
-    )
+def _leak(subject: str, grade: str, sentence: str, reason: str = "", **details: float | str) -> Finding:
+    """A finding; with a reason the column is left out."""
+    known = {"exclude": bool(reason), "reason": reason, **details}
+    return Finding(kind="leak", subject=subject, grade=grade, sentence=sentence, details=known)
 
 
 def _filled_where_known(frame: pl.DataFrame, target: str, columns: list[str]) -> list[Finding]:
@@ -78,7 +79,11 @@ def _filled_where_known(frame: pl.DataFrame, target: str, columns: list[str]) ->
                 f"{name} is filled only where the target is known: it is missing in {without:.1%} of the "
                 f"{unknown.height:,} rows without a target and in {with_target:.2%} of the {known.height:,} with one"
             )
-            found.append(_leak(name, "fails", sentence, exclude=True, missing_without_target=without,
+            reason = (
+                f"filled only where the target is known: missing in {without:.1%} of the {unknown.height:,} rows "
+                f"without a target, in {with_target:.2%} of the others"
+            )
+            found.append(_leak(name, "fails", sentence, reason, missing_without_target=without,
                                missing_with_target=with_target, rows=frame.height))  # fmt: skip
     return found
 
@@ -103,7 +108,11 @@ def _filled_by_class(rows: pl.DataFrame, target: str, positive: str, columns: li
             f"whether {name} is filled says what the target is: {of_filled:.1%} events in the {inside:,} rows where it "
             f"is filled, {of_missing:.1%} in the {outside:,} where it is missing, {share:.1%} overall"
         )
-        found.append(_leak(name, "fails", sentence, exclude=True, power=strength, rows=rows.height))
+        reason = (
+            f"whether it is filled says what the target is: {of_filled:.1%} events where it is, "
+            f"{of_missing:.1%} where it is missing"
+        )
+        found.append(_leak(name, "fails", sentence, reason, power=strength, rows=rows.height))
     return found
 
 
@@ -125,7 +134,8 @@ def _filled_with_proof(frame: pl.DataFrame, found: list[Finding], columns: list[
                 f"{name} is missing where {leak} is, in {together:,} of the {either:,} rows where either is; {leak} is "
                 f"a proven leak, so {name} is left out as something that came into being with it. {_QUESTION}"
             )
-            more.append(_leak(name, "suspects", sentence, exclude=True, together=together, either=either))
+            reason = f"came into being with {leak}, which is a proven leak: both are missing in the same rows"
+            more.append(_leak(name, "suspects", sentence, reason, together=together, either=either))
             break
     return more
 
@@ -140,7 +150,8 @@ def _by_power(powers: dict[str, float], target: str, task: Task, rows: int) -> l
             f"{name} alone decides {target}: {measure} {powers[name]:.4f} out of sample on {rows:,} rows; "
             "the target is a copy or a function of it"
         )
-        found.append(_leak(name, "fails", sentence, exclude=True, power=powers[name], rows=rows))
+        reason = f"decides {target} alone: {measure} {powers[name]:.4f} out of sample"
+        found.append(_leak(name, "fails", sentence, reason, power=powers[name], rows=rows))
     rest = [name for name in ranked if name not in exact]
     hinted = {name for name in rest if names.after_the_event(name, target)}
     for name in _apart(rest, powers, hinted):
@@ -158,7 +169,11 @@ def _by_power(powers: dict[str, float], target: str, task: Task, rows: int) -> l
             )
         else:
             sentence += f' It stays; if it is not, write {name} = "known only afterwards" under [data.exclude].'
-        found.append(_leak(name, "suspects", sentence, exclude=bool(hint), power=powers[name],
+        reason = (
+            f"its name ({hint!r}) speaks of something known only afterwards, and it is strong: {measure} "
+            f"{powers[name]:.2f} alone, the columns after it {following:.2f}"
+        )
+        found.append(_leak(name, "suspects", sentence, reason if hint else "", power=powers[name],
                            next_power=following, rows=rows))  # fmt: skip
     return found + _akin(powers, found, measure)
 
@@ -177,7 +192,8 @@ def _akin(powers: dict[str, float], found: list[Finding], measure: str) -> list[
             f"{name} is named like {kin}, which is left out, and alone reaches {measure} {strength:.2f} out of sample, "
             f"so it is left out too; remove it from [data.exclude] if it is known in time. {_QUESTION}"
         )
-        more.append(_leak(name, "suspects", sentence, exclude=True, power=strength, named_like=kin))
+        reason = f"named like {kin}, which is left out, and strong: {measure} {strength:.2f} alone"
+        more.append(_leak(name, "suspects", sentence, reason, power=strength, named_like=kin))
     return more
 
 

@@ -22,9 +22,10 @@ class Note(msgspec.Struct, frozen=True):
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
     """A first project, decided from the data.
 
-    ``positive`` is empty unless the task is binary. ``exclude`` maps a column that is no model input to the
-    reason. ``findings`` are the suspected leaks, of grade "fails" (proven, excluded) or "suspects". ``notes``
-    say the rest; ``rows`` is the number of rows, ``sampled`` how many of them the tests of power looked at.
+    ``positive`` is empty unless the task is binary. ``time_of_day`` says whether the time column holds more than
+    dates. ``exclude`` maps a column that is no model input to the reason. ``findings`` are the suspected leaks, of
+    grade "fails" (proven, excluded) or "suspects". ``notes`` say the rest; ``rows`` is the number of rows,
+    ``sampled`` how many of them the tests of power looked at.
     """
 
     source_name: str
@@ -33,6 +34,7 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
     positive: str
     contract: Contract
     time: str = ""
+    time_of_day: bool = False
     entity: str = ""
     personal: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()

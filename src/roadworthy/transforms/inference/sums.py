@@ -23,6 +23,7 @@ _AGREE = 0.99
 Numbers = NDArray[np.float64]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # sums of vast numbers agree with nothing, which is what is asked
 def adds_up(rows: pl.DataFrame, target: str, columns: list[str]) -> list[Finding]:
     """One finding per column that takes part in an equation which gives the target."""
     y = rows.get_column(target).cast(pl.Float64).to_numpy()
@@ -82,7 +83,7 @@ def _equation(named: list[str], signs: tuple[int, ...], target: str) -> str:
 def _findings(named: list[str], equation: str, share: float, rows: int) -> list[Finding]:
     exactly = "in every one" if share == 1 else f"in {share:.1%}"
     sentence = f"{equation} {exactly} of {rows:,} rows looked at"
-    details = {"exclude": True, "equation": equation, "agreement": share, "rows": rows}
+    details = {"exclude": True, "reason": sentence, "equation": equation, "agreement": share, "rows": rows}
     return [Finding(kind="leak", subject=name, grade="fails", sentence=sentence, details=details) for name in named]
 
 
@@ -95,7 +96,8 @@ def _linear(x: Numbers, y: Numbers, left: list[int], columns: list[str], target:
             continue
         correlation = float(np.corrcoef(x[known, at], y[known])[0, 1])
         if abs(correlation) >= 0.99999:
-            sentence = f"{columns[at]} is {target} in another unit: correlation {correlation:.6f} in {y.size:,} rows"
-            details = {"exclude": True, "correlation": correlation, "rows": y.size}
+            reason = f"{target} in another unit: correlation {correlation:.6f} in {y.size:,} rows"
+            sentence = f"{columns[at]} is {reason}"
+            details = {"exclude": True, "reason": reason, "correlation": correlation, "rows": y.size}
             found.append(Finding(kind="leak", subject=columns[at], grade="fails", sentence=sentence, details=details))
     return found
