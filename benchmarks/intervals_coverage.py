@@ -10,19 +10,19 @@ each side. Prints and writes ``benchmarks/results/intervals_coverage.md``.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from result import Result, add_results_option
 
 from roadworthy.measures.quality import measure, metrics_for
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task
 
 Draw = Callable[[np.random.Generator, int], Sample]
-RESULT = Path(__file__).parent / "results" / "intervals_coverage.md"
 ENTITY_ROWS = 4
 
 
@@ -142,7 +142,7 @@ def coverage(draw: Draw, rows: int, seed: int, *, holdouts: int, big_rows: int, 
     return lines
 
 
-def main() -> None:
+def main() -> int:
     """Run all populations and sizes and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--holdouts", type=int, default=2000)
@@ -150,34 +150,34 @@ def main() -> None:
     parser.add_argument("--population-rows", type=int, default=4_000_000)
     parser.add_argument("--only", default="", help="populations whose name holds this")
     parser.add_argument("--metrics", nargs="+", default=[])
+    add_results_option(parser)
     chosen = parser.parse_args()
     started = time.perf_counter()
-    out = [
-        "# Coverage of the one-sided bounds",
-        "",
+    full = chosen.holdouts >= 2000
+    result = Result("intervals_coverage", "Coverage of the one-sided bounds", full=full)
+    result.say(
         f"{chosen.holdouts} simulated holdouts each; nominal 95 % on each side. `answered` is the share of holdouts",
         "that gave bounds at all (the others said `insufficient`). Exact methods may cover more. A 2,000-fold",
-        "simulation itself errs by about one point. Written by `benchmarks/intervals_coverage.py`.",
-    ]
+        "simulation itself errs by about one point.",
+    )
     for seed, (name, draw) in enumerate(POPULATIONS.items()):
         if chosen.only not in name:
             continue
         for rows in chosen.rows:
-            out += ["", f"## {name}, {rows} rows", ""]
-            out += [
+            result.say("", f"## {name}, {rows} rows", "")
+            result.say(
                 "| metric | truth | answered | lower holds | upper holds | mean width | |",
                 "|---|---|---|---|---|---|---|",
-            ]
-            table = coverage(
-                draw, rows, seed, holdouts=chosen.holdouts, big_rows=chosen.population_rows, only=chosen.metrics
+                *coverage(
+                    draw, rows, seed, holdouts=chosen.holdouts, big_rows=chosen.population_rows, only=chosen.metrics
+                ),
             )
-            out += table
-            print("\n".join(out[-len(table) - 4 :]), flush=True)
-    if not chosen.only and not chosen.metrics:
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text("\n".join(out) + "\n", encoding="utf-8")
-    print(f"{time.perf_counter() - started:.0f} s")
+    below = sum("**below**" in line for line in result.lines)
+    lines = sum(line.count("%") >= 3 for line in result.lines)
+    result.target("both bounds hold", ">= 93 % everywhere, less chance", f"{below} of {lines} below", met=not below)
+    result.say("", f"{time.perf_counter() - started:.0f} s")
+    return int(below > 0 and full) if chosen.only or chosen.metrics else result.finish(chosen.results)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

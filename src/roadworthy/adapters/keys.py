@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from roadworthy.errors import BundleError, Problem, RoadworthyError, StorageError, UsageError
+from roadworthy.errors import BundleError, DataError, Problem, StorageError, UsageError
 from roadworthy.records.digests import Digest, digest_bytes
 
 __all__ = ["Hasher", "Keys", "create_keys", "keys_folder", "load_keys", "verify"]
@@ -69,8 +69,14 @@ class Hasher:
         """The hashes of a column of any type, through its text form; String, same name and length.
 
         Every distinct text is hashed once, also over many calls: Polars numbers the texts, and the number finds
-        the hash. Law: ``hash(s)[i] == hash_one(s.cast(String)[i])``.
+        the hash. Law: ``hash(s)[i] == hash_one(s.cast(String)[i])``. Raises DataError for lists and records.
         """
+        if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+            raise DataError(
+                f"the personal column {series.name} holds values that have no text form",
+                problems=(Problem(str(series.dtype), where=f"column {series.name}", expected="text or numbers"),),
+                next_step="take one text or number a row out of it in the source",
+            )
         texts = series.cast(pl.String)
         if not self._lock.acquire(timeout=_PATIENCE_S):
             return pl.Series(series.name, list(map(self.hash_one, texts.to_list())), dtype=pl.String)

@@ -269,7 +269,7 @@ def _tables(
     """What the graph takes and the problems of its rows, batch by batch."""
     rows = rows.select(model.read_columns(rows.collect_schema().names()))
     if not model.aggregates:
-        for raw in [rows.collect()]:
+        for raw in rows.collect_batches(chunk_size=_BATCH):
             yield model.prepare(raw)
         return
     table, problems = model.prepare(rows.collect(), history)

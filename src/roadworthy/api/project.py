@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy import assembly
-from roadworthy.adapters.keys import create_keys
 from roadworthy.adapters.lake import Lake
 from roadworthy.adapters.sources import frame_source
 from roadworthy.adapters.whole_files import whole_file
@@ -74,7 +73,7 @@ def init(
     text = write_project(spec, _remarks(inference))
     with whole_file(file) as fresh:
         fresh.write_text(text, encoding="utf-8")
-    create_keys(home)
+    assembly.project_keys(assembly.open_project(file))
     return InitResult(file, spec, inference)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, create_engine, event, func, select
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from roadworthy.errors import Problem, PromotionRefused, RegistryError, StorageError
@@ -44,7 +44,7 @@ class Registry:
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
-        self._shown = make_url(url).render_as_string(hide_password=True)
+        self._shown = _parsed(url).render_as_string(hide_password=True)
         self._engine = _engine(url)
         with self._changing() as connection:
             schema.migrate(connection)
@@ -277,7 +277,7 @@ class Registry:
             raise RegistryError(f"the registry {self._shown} failed: {reason}", next_step=_LOOK) from error
 
 
-def _engine(url: str) -> Engine:
+def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
         parsed.get_dialect()
@@ -287,6 +287,11 @@ def _engine(url: str) -> Engine:
             problems=[Problem(str(error).splitlines()[0], where="ROADWORTHY_REGISTRY", expected="a database URL")],
             next_step="set it to, for example, sqlite:////path/registry.db or postgresql://user@host/name",
         ) from error
+    return parsed
+
+
+def _engine(url: str) -> Engine:
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)

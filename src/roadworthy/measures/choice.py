@@ -5,7 +5,7 @@ In: one ``Sample`` per candidate, what each graph costs, and which requirements 
 are not, the cheapest is chosen.
 
 Quality is log loss (classification) or squared error (regression), compared row by row. The difference's bound
-is clustered by entity, and never narrower than the folds' own disagreement makes it: rows of one fold share
+is clustered by entity, holds for all comparisons together (Bonferroni), and is never narrower than the folds' own disagreement makes it: rows of one fold share
 one trained model, so they are not independent (Nadeau and Bengio 2003).
 """
 
@@ -64,11 +64,12 @@ def choose(
     _check(candidates, costs)
     losses = {name: row_losses(sample) for name, sample in candidates.items()}
     best = min(candidates, key=lambda name: (float(losses[name].mean()), name))
+    each = 1 - (1 - confidence) / max(len(candidates) - 1, 1)
     standings = [
         _Standing(
             name,
             float(losses[name].mean()),
-            paired_difference(losses[name], losses[best], sample, confidence),
+            paired_difference(losses[name], losses[best], sample, each),
             costs[name],
             tuple(failing.get(name, ())),
         )

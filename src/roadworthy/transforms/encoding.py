@@ -106,7 +106,8 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             raise TrainingError(
                 "there is nothing to learn from: no column or feature is a model input",
                 problems=[Problem("0 model inputs", expected="a number, boolean or category that is not excluded")],
-                next_step="look at [data.exclude] and the types under [contract.columns], or declare [features]",
+                next_step="look at [data.exclude] and the types under [contract.columns], or declare [features]; no "
+                "candidate reads free text, so bring numbers or categories made of it as columns of the source",
             )
         return cls(
             numbers=tuple(_number(frame[name]) for name, kind in columns.items() if kind is Kind.NUMBER),

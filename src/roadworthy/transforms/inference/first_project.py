@@ -58,11 +58,11 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
     contract = _contract(profiles, roles, target, chosen)
     told = {"text to number"} if set(schema.dtypes()) == {pl.String()} else set()  # all of a CSV is text: no news
     notes += [note for one in profiles.values() for note in one.notes if note.kind not in told]
+    notes += [Note(name, "unreadable", f"values of type {schema[name]}: left out of the contract") for name in unusable]
     notes += roles.notes
     notes += [_leak_note(finding) for finding in findings]
     notes += _duplicates(sample, rows, roles)
-    if not [name for name in _inputs(profiles, roles, target) if profiles[name].filled >= 0.05 * sample.height]:
-        notes.append(Note("", "inputs", "no filled column is left that a model could learn from; declare [features]"))
+    notes += _nothing_to_learn_from(profiles, roles, target)
     if not whole:
         notes.append(Note("", "sample", f"looked at {sample.height:,} of {rows:,} rows, evenly spread"))
         contract = _widened(lazy, contract, roles, target, notes)
@@ -160,6 +160,19 @@ def _leak_note(finding: Finding) -> Note:
     apart = f"{finding.subject} alone "
     sentence = finding.sentence.removeprefix(f"{finding.subject} ") if finding.sentence.startswith(apart) else ""
     return Note(finding.subject, "leak", sentence or finding.sentence)
+
+
+def _nothing_to_learn_from(profiles: dict[str, Profile], roles: Roles, target: str) -> list[Note]:
+    if any(profiles[name].filled >= 0.05 * profiles[name].rows for name in _inputs(profiles, roles, target)):
+        return []
+    sentence = "no filled column is left that a model could learn from"
+    texts = [name for name, one in profiles.items() if one.free_text and name not in roles.exclude]
+    if texts:
+        sentence += (
+            f". No candidate reads free text ({', '.join(texts)}): bring numbers or categories made of it, such as its "
+            "length or the words that matter, as columns of the source"
+        )
+    return [Note("", "inputs", f"{sentence}; or declare [features]")]
 
 
 def _has_time_of_day(times: pl.Series) -> bool:
