@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any, Literal
 
 import polars as pl
+
 from processes import asked, forget_peak, peak_mib, spent
 from result import Result, add_results_option, middle
 
@@ -123,7 +124,7 @@ def make_project(folder: Path, rows: int, *, unique: bool) -> None:
 def rows_of(seconds: dict[str, list[float]], peaks: dict[str, float]) -> tuple[list[Sequence[object]], float]:
     """Table rows, and the check's median over the best hand-written one's."""
     best = min(median(seconds[name]) for name in HAND)
-    table = [
+    table: list[Sequence[object]] = [
         (name, middle(taken, 3), f"{median(taken) / best:.2f}", f"{peaks[name]:.0f}") for name, taken in seconds.items()
     ]
     return table, median(seconds[CHECK]) / best

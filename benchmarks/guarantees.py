@@ -25,16 +25,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from intervals_coverage import POPULATIONS, logistic, truth_of
 from numpy.typing import NDArray
-from result import Result, add_results_option
-from scipy import stats
+from scipy import optimize, stats
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from intervals_coverage import POPULATIONS, logistic, truth_of
+from result import Result, add_results_option
 from roadworthy.measures.choice import choose
 from roadworthy.measures.losses import row_losses
 from roadworthy.measures.quality import measure, metrics_for
@@ -180,13 +180,13 @@ def choices(rows: int, repetitions: int, seed: int) -> list[tuple[str, Tally]]:
 
 def worse_by(rows: int, errors: float) -> float:
     """The noise that makes a candidate's true loss worse than noise 0.5 by so many standard errors of ``rows`` rows."""
-    sizes = np.geomspace(0.5, 8, 60)
-    for size in sizes:
-        pair = rivals(np.random.default_rng(5), 400_000, [float(size), 0.5])
+
+    def excess(size: float) -> float:
+        pair = rivals(np.random.default_rng(5), 200_000, [size, 0.5])
         difference = row_losses(pair["m0"]) - row_losses(pair["m1"])
-        if difference.mean() >= errors * difference.std() / np.sqrt(rows):
-            return float(size)
-    raise RuntimeError(f"{rows} rows cannot tell any noise apart")
+        return float(difference.mean() / difference.std() * np.sqrt(rows)) - errors
+
+    return float(optimize.brentq(excess, 0.55, 8.0, xtol=0.01))
 
 
 # --- real tables ------------------------------------------------------------------------------------------------
@@ -276,9 +276,7 @@ def own_values(population: Sample) -> dict[str, float]:
     score, nothing says how often a score comes true.
     """
     found = {metric: measure(metric, population).value for metric in metrics_for(population.task)}
-    return {
-        metric: value for metric, value in found.items() if value is not None and metric != "calibration_error"
-    }
+    return {metric: value for metric, value in found.items() if value is not None and metric != "calibration_error"}
 
 
 def resampling(population: Sample) -> Draw:
@@ -287,7 +285,7 @@ def resampling(population: Sample) -> Draw:
 
 
 def real_choice(first: Sample, second: Sample, rows: int, repetitions: int, seed: int) -> tuple[str, Tally]:
-    """The cheaper of two real models is the worse one: how often it is preferred, where the difference is beyond doubt."""
+    """How often the worse of two real models is preferred where it is the cheap one, if they differ beyond doubt."""
     losses = row_losses(first), row_losses(second)
     worse, better = (first, second) if losses[0].mean() > losses[1].mean() else (second, first)
     difference = losses[0] - losses[1]
@@ -402,7 +400,8 @@ def main() -> int:
     full = asked_for.repetitions >= 2000 and not asked_for.only
     result = Result("guarantees", "What the statistics promise, held against the truth", full=full)
     result.say(
-        f"{asked_for.repetitions} holdouts each. A share above what chance allows at 5 % (99.9 % quantile) is **bold**.",
+        f"{asked_for.repetitions} holdouts each. What is above that which chance allows at 5 % (99.9 % quantile) is",
+        "**bold**; among a hundred cases one in ten times one is so by chance alone.",
         "`answered` counts holdouts that gave an interval at all; the others said `insufficient`.",
     )
     started = time.perf_counter()

@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from result import Result, add_results_option
 
+from result import Result, add_results_option
 from roadworthy.measures.quality import measure, metrics_for
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task

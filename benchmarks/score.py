@@ -59,7 +59,7 @@ def _at(folder: Path) -> Iterator[None]:
 
 
 def parts(folder: Path, data: Path) -> dict[str, float]:
-    """Seconds of each part, over all rows at once: they add up to a little more than the whole, which goes in batches."""
+    """Seconds of each part, over all rows at once; ``score`` itself goes in batches."""
     import polars as pl  # noqa: PLC0415 - as above
 
     from roadworthy import assembly  # noqa: PLC0415 - as above
@@ -90,15 +90,16 @@ def parts(folder: Path, data: Path) -> dict[str, float]:
     return taken
 
 
-def make_project(folder: Path, *, past: bool) -> None:
-    """The clicks project with the perceptron as its sole candidate, run to a bundle."""
+def make_project(folder: Path, rows: int, *, past: bool) -> None:
+    """The clicks project with the perceptron as its sole candidate, run to a bundle on so many rows."""
     (folder / "data").mkdir(parents=True)
     text = (CLICKS / "roadworthy.toml").read_text(encoding="utf-8")
     text = text.replace('candidates = ["logistic", "mlp", "gbdt"]', 'candidates = ["mlp"]')
     if not past:
         text = "\n".join(line for line in text.splitlines() if not line.startswith("time_since_last_click"))
     (folder / "roadworthy.toml").write_text(text + "\n", encoding="utf-8")
-    spent([sys.executable, str(CLICKS / "prepare.py"), str(folder / "data" / "clicks.parquet")])
+    made = [str(CLICKS / "prepare.py"), str(folder / "data" / "clicks.parquet"), "--rows", str(rows)]
+    spent([sys.executable, *made])
     spent([sys.executable, "-m", "roadworthy", "run"], folder=folder, codes=(0, 1, 3))
 
 
@@ -106,6 +107,7 @@ def arguments() -> Any:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--train-rows", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where projects and data lie meanwhile; a temporary one by default")
     parser.add_argument("--only", choices=VARIANTS, help="one variant alone")
@@ -134,7 +136,7 @@ def main() -> int:
         spent([sys.executable, str(CLICKS / "prepare.py"), str(data), "--rows", str(asked_for.rows)])
         for variant in (asked_for.only,) if asked_for.only else VARIANTS:
             project = Path(temporary) / variant.replace(" ", "-")
-            make_project(project, past=variant != VARIANTS[0])
+            make_project(project, asked_for.train_rows, past=variant != VARIANTS[0])
             words = ["--child", str(project), "--data", str(data), "--runs", str(asked_for.runs)]
             _, found = asked(__file__, words, environment=ONE_CORE)
             rate = found["rows"] / median(found["wall"])

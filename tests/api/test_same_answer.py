@@ -14,7 +14,7 @@ from roadworthy import api
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.transforms.aggregates import ROW
 
-FLOAT = {"rtol": 0, "atol": 2e-6}
+FLOAT = 2e-6
 """What the packaged graph may differ from the training framework: the graph computes in float32."""
 
 
@@ -29,7 +29,7 @@ def scored(done: Any, data: Any, out: Path, **more: Any) -> pl.DataFrame:
 
 
 def same(left: NDArray[np.float64], right: NDArray[np.float64], scale: float = 1.0) -> None:
-    np.testing.assert_allclose(left / scale, right / scale, **FLOAT)
+    np.testing.assert_allclose(left / scale, right / scale, rtol=0, atol=FLOAT)
 
 
 def scale_of(done: Any) -> float:

@@ -110,7 +110,7 @@ def test_drift_shows_a_gap_between_random_and_time_order(tmp_path: Path, task: T
     loss = "log loss" if task is Task.BINARY else "mean squared error"
     assert gap.sentence.startswith(f"A random split would have promised a {loss} of {random:.4g}; in time order")
     assert "would have flattered the model" in gap.sentence
-    assert "later rows are not like earlier ones" in gap.sentence
+    assert "learn from rows later than those that it is asked about" in gap.sentence
     (finding,) = split_gap_finding(gap)
     assert (finding.kind, finding.grade, finding.sentence) == ("split_gap", "notes", gap.sentence)
     assert finding.details["lower"] == lower
@@ -135,7 +135,7 @@ def test_a_random_split_lets_the_model_recognise_entities(tmp_path: Path) -> Non
     assert gap.kind == "entity"
     assert honest - random > lower > 0
     assert "for entities never trained on it is" in gap.sentence
-    assert "other rows give it away" in gap.sentence
+    assert "learn from other rows of the same entity" in gap.sentence
     assert 10 <= gap.clusters < ROWS // 8
 
 
@@ -257,7 +257,7 @@ def test_a_large_training_part_is_thinned_by_whole_entities() -> None:
     rng = np.random.default_rng(0)
     groups = np.concatenate([np.zeros(9_000, dtype=np.int64), rng.integers(1, 9_000, 60_000)])
     groups = rng.permutation(np.unique(groups, return_inverse=True)[1].reshape(-1))
-    kept = train_gap._entities(groups, 7)
+    kept = train_gap._entities(groups, 7, train_gap.MOST_ROWS)
     assert 0.95 * train_gap.MOST_ROWS < len(kept) <= train_gap.MOST_ROWS
     all_rows = np.bincount(groups)
     there = np.bincount(groups[kept], minlength=len(all_rows))
@@ -267,7 +267,7 @@ def test_a_large_training_part_is_thinned_by_whole_entities() -> None:
 
 
 def test_a_large_training_part_is_thinned_by_whole_stretches_of_time() -> None:
-    kept = train_gap._stretches(261_892)
+    kept = train_gap._stretches(261_892, train_gap.MOST_ROWS)
     assert len(kept) == train_gap.MOST_ROWS
     assert (kept[0], kept[-1]) == (0, 261_891)
     assert np.count_nonzero(np.diff(kept) > 1) == 39

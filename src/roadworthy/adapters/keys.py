@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from roadworthy.errors import BundleError, DataError, Problem, StorageError, UsageError
+from roadworthy.errors import BundleError, DataError, Problem, RoadworthyError, StorageError, UsageError
 from roadworthy.records.digests import Digest, digest_bytes
 
 __all__ = ["Hasher", "Keys", "create_keys", "keys_folder", "load_keys", "verify"]

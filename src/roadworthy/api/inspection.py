@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from roadworthy import assembly
 from roadworthy.errors import DataError, ModelError, Problem, TargetError, UsageError, nearest
-from roadworthy.formats.bundle import read_bundle
-from roadworthy.graphs.runner import GraphModel
+from roadworthy.formats.bundle import OpenBundle, read_bundle
+from roadworthy.graphs.runner import Feed, GraphModel
 from roadworthy.graphs.timing import latency_measurements, time_graphs
 from roadworthy.measures.curves import exhibits_for
 from roadworthy.measures.pitfalls import accuracy_paradox, class_imbalance
@@ -66,6 +66,7 @@ class _Subject:
         entity: str = "",
         standard: Standard | None = None,
         graph: GraphModel | None = None,
+        feed: Callable[[pl.DataFrame], Feed] | None = None,
     ) -> None:
         self.name = name
         self.digest = digest
@@ -76,6 +77,7 @@ class _Subject:
         self.entity = entity
         self.standard = standard
         self.graph = graph
+        self.feed = feed
 
 
 def inspect(
@@ -94,7 +96,7 @@ def inspect(
     ``model``: ``latest``, ``champion`` or a number (of ``project``), a bundle's folder, an ``.onnx`` file that
     scores float columns in their order, an estimator with ``predict_proba`` or ``predict``, or a callable from a
     frame to scores. ``data``: a path, a frame, or the feature columns with the labels as ``y``. ``standard``: a
-    table, a TOML file, or None: the bundle's own, otherwise the preset "service" as far as quality goes.
+    table, a TOML file, or None: the bundle's own, otherwise the preset "service", as far as rows can tell.
 
     Raises UsageError, DataError or ModelError for what cannot be inspected. A pickle is never loaded.
     """
@@ -109,7 +111,7 @@ def inspect(
         raise DataError(f"no row of {shown} has both a score and a label", next_step="check the target's name")
     task = subject.task or infer(rows, target=target, source_name=shown).task
     sample = _sample(labelled, target, scores[known], task, subject, positive, threshold)
-    required = _standard(standard, task, subject, rows.columns)
+    required, elsewhere = _standard(standard, task, subject, rows.columns)
     release = required.of_phase(Phase.RELEASE)
     evidence = Evidence(
         subject=subject.digest,
@@ -119,14 +121,16 @@ def inspect(
         exhibits=tuple(exhibits_for(sample)),
     )
     left_out = rows.height - labelled.height
-    notes = (f"{left_out:,} of {rows.height:,} rows have no score or no label and were left out",) if left_out else ()
+    notes = [f"{left_out:,} of {rows.height:,} rows have no score or no label and were left out"] if left_out else []
+    if elsewhere:
+        notes.append(f"{', '.join(elsewhere)}: judged where the model is trained and packaged, not on rows like these")
     return Inspection(
         model=subject.name,
         data=shown,
         standard=required,
         evidence=evidence,
         verdict=judge(required, evidence),
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
@@ -164,7 +168,7 @@ def _subject(model: Any, rows: pl.DataFrame, target: str, project: Path | str) -
     if word in {"latest", "champion"} or word.isdecimal():
         opened = assembly.open_project(project)
         with assembly.opened_bundle(opened, word) as (version, bundle):
-            return _predictor_subject(version.title, bundle.digest, assembly.predictor(opened, bundle))
+            return _predictor_subject(version.title, bundle, assembly.predictor(opened, bundle))
     raise ModelError(
         f"there is no model {word}",
         problems=[
@@ -178,12 +182,10 @@ def _bundle(folder: Path, project: Path | str) -> _Subject:
     opened = assembly.open_project(project)
     with assembly.opened_registry(opened) as registry:
         bundle = read_bundle(folder, registry.trusted_keys())
-    return _predictor_subject(
-        str(folder), bundle.digest, assembly.predictor(opened, bundle), bundle.parts.standard_toml
-    )
+    return _predictor_subject(str(folder), bundle, assembly.predictor(opened, bundle))
 
 
-def _predictor_subject(name: str, digest: Digest, model: BundlePredictor, standard_toml: str = "") -> _Subject:
+def _predictor_subject(name: str, bundle: OpenBundle, model: BundlePredictor) -> _Subject:
     contract = model.contract
 
     def score(raw: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -191,23 +193,30 @@ def _predictor_subject(name: str, digest: Digest, model: BundlePredictor, standa
         return answers.scores, answers.problems.is_null().to_numpy()
 
     columns = (*contract.contract.columns, *contract.features)
-    table = tomllib.loads(standard_toml)["standard"] if standard_toml else None
+    table = tomllib.loads(bundle.parts.standard_toml)["standard"]
     return _Subject(
         name,
-        digest,
+        bundle.digest,
         score,
         task=contract.task,
         classes=contract.classes,
         threshold=contract.threshold,
         entity=contract.entity,
-        standard=None if table is None else parse_standard(table, contract.task, columns=columns),
+        standard=parse_standard(table, contract.task, columns=columns),
         graph=model.graph,
+        feed=lambda raw: model.graph.feed(model.prepare(raw)[0]),
     )
 
 
 def _graph(path: Path, columns: list[str]) -> _Subject:
     graph = GraphModel(path, columns=columns)
-    return _Subject(path.name, digest_bytes(graph.content), lambda rows: _all_sound(graph.score(rows)), graph=graph)
+    return _Subject(
+        path.name,
+        digest_bytes(graph.content),
+        lambda rows: _all_sound(_of_the_event(graph.score(rows))),
+        graph=graph,
+        feed=graph.feed,
+    )
 
 
 def _numbers_read(rows: pl.DataFrame, target: str) -> pl.DataFrame:
@@ -223,24 +232,49 @@ def _numbers_read(rows: pl.DataFrame, target: str) -> pl.DataFrame:
 
 
 def _estimator(model: Any) -> _Subject:
-    """A scikit-learn-compatible estimator or a callable; labels come from ``classes_`` where there are any."""
+    """A scikit-learn-compatible estimator or a callable; labels come from ``classes_`` where there are any.
+
+    One that was fitted on named columns gets a frame of those, any other the matrix of all columns in their order.
+    """
     name = type(model).__name__
-    classes = tuple(str(label) for label in getattr(model, "classes_", ()))
+    known = np.asarray(getattr(model, "classes_", ())).tolist()
+    classes = tuple(label_text(pl.Series(known)).to_list()) if known else ()
+    named = [str(column) for column in getattr(model, "feature_names_in_", ())]
     proba = getattr(model, "predict_proba", None)
     predict = proba or getattr(model, "predict", None) or (model if callable(model) else None)
     if predict is None:
         raise ModelError(f"a {name} can neither predict nor be called", next_step="pass an estimator or a function")
 
     def score(rows: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        scores = np.asarray(predict(rows.to_numpy()), dtype=np.float64)
-        if scores.ndim == 2 and scores.shape[1] <= 2:
-            scores = scores[:, -1]
-        return _all_sound(scores)
+        _refuse_lacking(named, rows.columns, name)
+        taken = rows.select(named) if named else rows.to_numpy()
+        return _all_sound(_of_the_event(np.asarray(predict(taken), dtype=np.float64)))
 
     if proba is None and classes:
         raise ModelError(f"{name} gives labels without probabilities, which cannot be measured honestly",
                          next_step="calibrate it (CalibratedClassifierCV) or pass one with predict_proba")  # fmt: skip
-    return _Subject(name, digest_data([name, str(getattr(model, "get_params", dict)())]), score, classes=classes)
+    task = None
+    if classes:
+        task = Task.BINARY if len(classes) == 2 else Task.MULTICLASS
+    elif hasattr(model, "predict"):
+        task = Task.REGRESSION
+    digest = digest_data([name, str(getattr(model, "get_params", dict)())])
+    return _Subject(name, digest, score, classes=classes, task=task)
+
+
+def _refuse_lacking(named: Sequence[str], columns: Sequence[str], model: str) -> None:
+    problems = [Problem(f"no column {name!r}", where="the rows") for name in named if name not in columns]
+    if problems:
+        raise DataError(
+            f"the rows lack columns that the {model} was fitted on",
+            problems=problems,
+            next_step=f"the rows have {', '.join(columns)}: rename them as they were in training",
+        )
+
+
+def _of_the_event(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N] where there are one or two columns, the last being the positive class's; [N, classes] otherwise."""
+    return scores[:, -1] if scores.ndim == 2 and scores.shape[1] <= 2 else scores
 
 
 def _all_sound(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -261,7 +295,7 @@ def _sample(  # noqa: PLR0917 - everything that a sample is made of
     if subject.entity and subject.entity in rows.columns:
         clusters = rows.get_column(subject.entity).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     if task is Task.REGRESSION:
-        return Sample(task=task, y=column.cast(pl.Float64).to_numpy(), score=scores, clusters=clusters)
+        return Sample(task=task, y=_numbers(column, target), score=scores, clusters=clusters)
     classes = subject.classes or class_labels(column, task, positive)
     codes = {label: place for place, label in enumerate(classes)}
     labels = label_text(column)
@@ -276,18 +310,38 @@ def _sample(  # noqa: PLR0917 - everything that a sample is made of
     return Sample(task=task, y=y, score=scores, classes=classes, clusters=clusters, threshold=cut)
 
 
+def _numbers(column: pl.Series, target: str) -> NDArray[np.float64]:
+    """The labels of a regression; TargetError where some are no numbers."""
+    values = column.cast(pl.Float64, strict=False)
+    wrong = int((~values.is_finite()).fill_null(value=True).sum())
+    if wrong:
+        raise TargetError(
+            f"{wrong:,} of {len(column):,} labels are no numbers",
+            problems=[Problem(f"{wrong:,} values that are no numbers", where=f"column {target}", expected="numbers")],
+            next_step="leave those rows out, or write a label that is not known as an empty cell",
+        )
+    return values.to_numpy()
+
+
 def _standard(
     given: Mapping[str, Any] | Path | str | None, task: Task, subject: _Subject, columns: Sequence[str]
-) -> Standard:
-    if given is None:
-        if subject.standard is not None:
-            return subject.standard
-        preset = parse_standard({}, task)
-        known = tuple(r for r in preset.requirements if _measured_here(r.metric))
-        return msgspec.structs.replace(preset, requirements=known)
+) -> tuple[Standard, list[str]]:
+    """What is required, and the metrics that were left out of it: those that only training and packaging can measure.
+
+    What the caller asks for by name stays, measured or not.
+    """
+    asked: Mapping[str, Any] = {}
     if isinstance(given, Mapping):
-        return parse_standard(given, task, columns=columns)
-    return parse_standard(_standard_table(Path(given)), task, columns=columns, file=Path(given).name)
+        asked, whole = given, parse_standard(given, task, columns=columns, file="the given standard")
+    elif given is not None:
+        asked = _standard_table(Path(given))
+        whole = parse_standard(asked, task, columns=columns, file=Path(given).name)
+    else:
+        whole = subject.standard or parse_standard({}, task)
+    release = dict.fromkeys(one.metric for one in whole.of_phase(Phase.RELEASE))
+    elsewhere = [metric for metric in release if metric not in asked and not _measured_here(metric, subject)]
+    known = tuple(one for one in whole.requirements if one.metric not in elsewhere)
+    return msgspec.structs.replace(whole, requirements=known), elsewhere
 
 
 def _standard_table(path: Path) -> dict[str, Any]:
@@ -312,8 +366,11 @@ def _standard_table(path: Path) -> dict[str, Any]:
     return standard
 
 
-def _measured_here(metric: str) -> bool:
-    return CATALOGUE[metric].kind is MetricKind.QUALITY and metric != "overfit_gap"
+def _measured_here(metric: str, subject: _Subject) -> bool:
+    kind = CATALOGUE[metric].kind
+    if kind is MetricKind.COST or metric == "quarantined_share":
+        return subject.graph is not None
+    return kind is MetricKind.QUALITY and metric != "overfit_gap"
 
 
 def _quarantined(sound: NDArray[np.bool_]) -> tuple[Measurement, ...]:
@@ -324,10 +381,9 @@ def _quarantined(sound: NDArray[np.bool_]) -> tuple[Measurement, ...]:
 
 
 def _costs(subject: _Subject, rows: pl.DataFrame) -> tuple[Measurement, ...]:
-    if subject.graph is None or subject.graph.columns:
+    if subject.graph is None or subject.feed is None:
         return ()
-    feed = subject.graph.feed(rows.head(1).select(pl.exclude("target")))
-    timing = time_graphs({"model": subject.graph.content}, feed, runs=_LATENCY_RUNS)["model"]
+    timing = time_graphs({"model": subject.graph.content}, subject.feed(rows.head(1)), runs=_LATENCY_RUNS)["model"]
     size = float(timing.size_bytes)
     counted = Measurement(
         metric="size", value=size, lower=size, upper=size, n=1, unit="bytes", method="bytes of the file"

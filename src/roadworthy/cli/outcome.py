@@ -20,29 +20,39 @@ from roadworthy.formats.report.view import ReportView, RequirementRow, StageRow
 from roadworthy.formats.wording import against, duration, interval
 from roadworthy.records.verdict import Outcome
 
-__all__ = ["requirements_table", "show_run", "stages_table", "verdict_panel"]
+__all__ = ["requirements_table", "show_requirements", "show_run", "stages_table", "verdict_panel"]
 
 WIDE = 120
 _URGENCY = [Outcome.FAIL, Outcome.ERROR, Outcome.INSUFFICIENT, Outcome.WAIVED, Outcome.PASS]
 
 
-def show_run(console: Console, view: ReportView, *, places: Mapping[str, Path | str] | None = None) -> None:
-    """Print the whole result; ``places`` maps what ("report", "bundle") to where it lies."""
+def show_run(
+    console: Console, view: ReportView, *, places: Mapping[str, Path | str] | None = None, stages: bool = True
+) -> None:
+    """Print the whole result; ``places`` maps what ("report", "bundle") to where it lies.
+
+    Without ``stages`` for a reader who has just seen them go by.
+    """
     signs = Signs.of(console.encoding)
-    if view.stages:
+    if view.stages and stages:
         console.print(stages_table(view.stages, signs))
         console.print()
     if view.requirements:
-        wide = console.width >= WIDE
-        console.print(requirements_table(view.requirements, signs, reasons=wide))
-        reasons = [] if wide else _reasons(view.requirements, signs)
-        for reason in reasons:
-            console.print(reason)
+        show_requirements(console, view.requirements)
         console.print()
     console.print(verdict_panel(view, signs))
     for what, where in (places or {}).items():
         label = Text(f"  {plain(what, signs, 20):<8}", style="dim")
         console.print(label.append(plain(str(where), signs, 1000), style="not dim"), soft_wrap=True)
+
+
+def show_requirements(console: Console, rows: tuple[RequirementRow, ...]) -> None:
+    """Print every requirement; why the unmet ones are unmet stands in the table where there is room, else below it."""
+    signs = Signs.of(console.encoding)
+    wide = console.width >= WIDE
+    console.print(requirements_table(rows, signs, reasons=wide))
+    for reason in [] if wide else _reasons(rows, signs):
+        console.print(reason)
 
 
 def stages_table(stages: tuple[StageRow, ...], signs: Signs) -> Table:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from roadworthy.cli.console import human_console
 from roadworthy.cli.noticed import noticed
-from roadworthy.cli.outcome import requirements_table, show_run
+from roadworthy.cli.outcome import show_requirements, show_run
 from roadworthy.cli.running import told
 from roadworthy.cli.signs import Signs, plain
 from roadworthy.errors import UsageError
@@ -103,7 +103,8 @@ def show_run_outcome(outcome: RunOutcome, *, as_json: bool) -> None:
         told(data, "", as_json=True)
         return
     places = {"report": _near(outcome.report), "bundle": _near(outcome.bundle)}
-    show_run(human_console(stderr=False), outcome.view, places=places)
+    seen = sys.stdout.isatty() and sys.stderr.isatty()  # one terminal: the stages have just gone by
+    show_run(human_console(stderr=False), outcome.view, places=places, stages=not seen)
 
 
 def _near(path: Path) -> str:
@@ -132,11 +133,11 @@ def show_inspection(found: Inspection, *, as_json: bool) -> None:
     )
     console = human_console(stderr=False)
     signs = Signs.of(console.encoding)
-    console.print(requirements_table(rows, signs))
+    show_requirements(console, rows)
     notes = [*(finding.sentence for finding in found.evidence.findings), *found.notes]
     for note in notes:
-        console.print(plain(f"  {note}", signs, 1000), markup=False, highlight=False)
-    console.print(plain(f"{found.model} on {found.data}: {found.verdict.sentence}", signs, 1000), markup=False)
+        console.print(plain(f"  {note}", signs, 1000), soft_wrap=True)
+    console.print(plain(f"{found.model} on {found.data}: {found.verdict.sentence}", signs, 1000), soft_wrap=True)
 
 
 def show_prediction(answer: Prediction, *, as_json: bool) -> None:

@@ -5,8 +5,8 @@ In: one ``Sample`` per candidate, what each graph costs, and which requirements 
 are not, the cheapest is chosen.
 
 Quality is log loss (classification) or squared error (regression), compared row by row. The difference's bound
-is clustered by entity, holds for all comparisons together (Bonferroni), and is never narrower than the folds' own disagreement makes it: rows of one fold share
-one trained model, so they are not independent (Nadeau and Bengio 2003).
+is clustered by entity, holds for all comparisons together (Bonferroni), and is never narrower than the folds' own
+disagreement makes it: rows of one fold share one trained model, so they are not independent (Nadeau and Bengio 2003).
 """
 
 from __future__ import annotations

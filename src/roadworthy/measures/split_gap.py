@@ -30,6 +30,7 @@ __all__ = ["split_gap", "split_gap_finding", "unmeasured_gap"]
 _STRETCHES = 40
 _SAME = 1e-12
 _ORDER = {"time": "in time order", "entity": "for entities never trained on"}
+_UNFAIR = {"time": "rows later than those that it is asked about", "entity": "other rows of the same entity"}
 
 
 def split_gap(
@@ -127,10 +128,9 @@ def _sentence(gap: SplitGap) -> str:
     difference = gap.honest - gap.random
     within = f"{gap.confidence:.0%} bounds {gap.lower:.3g} to {gap.upper:.3g}"
     if gap.lower > 0:
-        why = "later rows are not like earlier ones" if gap.kind == "time" else "an entity's other rows give it away"
         so = (
-            f"so a random split would have flattered the model by {difference:.3g} ({within}): {why}, "
-            "and only the honest figures tell what to expect"
+            f"so a random split would have flattered the model by {difference:.3g} ({within}): it lets a model learn "
+            f"from {_UNFAIR[gap.kind]}, which it cannot do in service"
         )
     elif gap.upper < 0:
         so = f"lower by {-difference:.3g} (difference: {within}), so a random split would have promised less, not more"

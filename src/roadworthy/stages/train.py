@@ -41,6 +41,9 @@ from roadworthy.transforms.splits import class_labels, holdout_digest, make_spli
 
 __all__ = ["candidate_folder", "run", "run_split"]
 
+_Again = tuple[int, Callable[[Fitting], NDArray[np.float64]]]
+"""How many inputs a candidate has, and a way to train it once more and score the fitting's rows."""
+
 
 def candidate_folder(name: str) -> str:
     """The folder of a candidate: its name, with ``_`` for whatever is not safe in a path.
@@ -118,7 +121,7 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
     final = prepared.final()
     candidates: list[Candidate] = []
     failures: dict[str, str] = {}
-    again: dict[str, Callable[[Fitting], NDArray[np.float64]]] = {}
+    again: dict[str, _Again] = {}
     for name in names:
         training = _Training(trainers[name], spec, folds, final, reporter)
         try:
@@ -129,7 +132,7 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
             continue
         _write(outcome, final, folder / candidate_folder(name))
         candidates.append(_candidate(name, outcome, final, prepared.notes))
-        again[name] = functools.partial(training.predicted, outcome.drawn)
+        again[name] = (len(final.encoder.names), functools.partial(training.predicted, outcome.drawn))
         reporter.end(training.task, training.summary(outcome))
     if not candidates:
         raise TrainingError(
@@ -155,7 +158,7 @@ def _gap(
     rows: Rows,
     split: Split,
     spec: ProjectSpec,
-    again: Mapping[str, Callable[[Fitting], NDArray[np.float64]]],
+    again: Mapping[str, _Again],
     reporter: Reporter,
 ) -> SplitGap | None:
     """What a random split would have promised; None where the split is a random one."""
@@ -164,7 +167,8 @@ def _gap(
     name = cheapest(list(again))
     task = "compare splits"
     reporter.begin(task, TRAININGS)
-    gap = Comparison(rows, split.kind, spec, name, again[name], lambda: reporter.advance(task)).gap()
+    inputs, predict = again[name]
+    gap = Comparison(rows, split.kind, spec, name, inputs, predict, lambda: reporter.advance(task)).gap()
     reporter.end(task, gap.insufficient or f"{gap.loss} {gap.random:.4g} at random, {gap.honest:.4g} honest")
     return gap
 

@@ -29,13 +29,17 @@ from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.train_folds import Fitting, Rows, TrainingPart
 from roadworthy.transforms.splits import learnable
 
-__all__ = ["HONEST_KINDS", "MOST_ROWS", "TRAININGS", "Comparison", "cheapest"]
+__all__ = ["HONEST_KINDS", "MOST_ROWS", "TRAININGS", "Comparison", "cheapest", "most_rows"]
 
 HONEST_KINDS = ("time", "entity")
 """Kinds of split that differ from a random one."""
 
 MOST_ROWS = 20_000
 """Most rows of the training part that are looked at, both ways together."""
+
+_LEAST_POOL = 2_500
+_MOST_VALUES = {"logistic": 4_000_000}
+_MOST_VALUES_OTHERS = 400_000
 
 _HONEST_FOLDS = 2
 _RANDOM_FOLDS = 3
@@ -58,6 +62,16 @@ def cheapest(names: list[str]) -> str:
     return next((name for name in _CHEAP if name in names), names[0])
 
 
+def most_rows(candidate: str, inputs: int) -> int:
+    """How many rows to look at, so that it takes seconds: fewer where each row is wide or training is dear.
+
+    >>> most_rows("logistic", 133), most_rows("gbdt", 133), most_rows("gbdt", 20)
+    (20000, 3007, 20000)
+    """
+    values = _MOST_VALUES.get(candidate, _MOST_VALUES_OTHERS)
+    return min(MOST_ROWS, max(values // max(inputs, 1), _LEAST_POOL))
+
+
 @dataclass(frozen=True, slots=True)
 class _Arm:
     """One training: ``train`` [m] rows of the pool, ``asked`` the rows that its model predicts."""
@@ -71,13 +85,14 @@ class _Arm:
 class Comparison:
     """One candidate to be trained both ways.
 
-    ``predict`` trains on a fitting and scores its rows; ``advance`` is called after each training.
+    ``inputs`` is how many inputs its encoding has on the whole training part; ``predict`` trains on a fitting and scores its rows; ``advance`` is called after each training.
     """
 
     rows: Rows
     kind: SplitKind
     spec: ProjectSpec
     candidate: str
+    inputs: int
     predict: Callable[[Fitting], NDArray[np.float64]]
     advance: Callable[[], None]
 
@@ -85,7 +100,7 @@ class Comparison:
         """Train and compare. A training that breaks, or rows that cannot answer, leave a gap that says why."""
         kind, task, seed = self.kind, self.spec.task, self.spec.training.seed
         try:
-            part = _pool(self.rows.training_part(), kind, seed)
+            part = _pool(self.rows.training_part(), kind, seed, most_rows(self.candidate, self.inputs))
             arms = list(_arms(part, kind, seed))
             reason = _lacking(part, arms, task)
             if reason:
@@ -114,24 +129,25 @@ class Comparison:
         )
 
 
-def _pool(part: TrainingPart, kind: SplitKind, seed: int) -> TrainingPart:
-    """The whole part, or about MOST_ROWS of it: stretches of time, or entities, that stay whole."""
+def _pool(part: TrainingPart, kind: SplitKind, seed: int, most: int) -> TrainingPart:
+    """The whole part, or about ``most`` rows of it: stretches of time, or entities, that stay whole."""
     count = len(part.at)
-    if count <= MOST_ROWS:
+    if count <= most:
         return part
-    kept = _stretches(count) if kind == "time" or part.groups is None else _entities(part.groups, seed)
+    by_time = kind == "time" or part.groups is None
+    kept = _stretches(count, most) if by_time else _entities(part.groups, seed, most)
     groups = None if part.groups is None else part.groups[kept]
     return TrainingPart(part.at[kept], part.fold[kept], part.codes[kept], groups)
 
 
-def _stretches(count: int) -> NDArray[np.int64]:
+def _stretches(count: int, most: int) -> NDArray[np.int64]:
     """Evenly spread stretches of consecutive rows."""
-    length = MOST_ROWS // _STRETCHES
+    length = most // _STRETCHES
     starts = np.linspace(0, count - length, _STRETCHES).astype(np.int64)
     return np.unique(starts[:, None] + np.arange(length))
 
 
-def _entities(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _entities(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.int64]:
     """Whole entities in a seeded order; one that is larger than a tenth of the pool gives that many rows."""
     shuffled = np.random.default_rng([seed, 1]).permutation(int(groups.max()) + 1)
     place = np.empty_like(shuffled)
@@ -139,9 +155,9 @@ def _entities(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     order = np.argsort(place[groups], kind="stable")
     sizes = np.bincount(place[groups])
     within = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    allowed = order[within < MOST_ROWS * _LARGEST_ENTITY]
+    allowed = order[within < most * _LARGEST_ENTITY]
     taken = np.cumsum(np.bincount(place[groups][allowed]))
-    whole = np.searchsorted(taken, MOST_ROWS, side="right")
+    whole = np.searchsorted(taken, most, side="right")
     return np.sort(allowed[place[groups][allowed] < whole])
 
 

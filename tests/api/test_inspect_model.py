@@ -1,0 +1,169 @@
+"""``inspect``: the same judgement for models that others trained, whatever they come as."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+import roadworthy as rw
+from roadworthy import api
+from roadworthy.errors import DataError, ModelError, RoadworthyError, TargetError, UsageError
+from roadworthy.records.project import Task
+from roadworthy.records.verdict import Readiness
+
+
+@pytest.fixture(scope="module")
+def tumours() -> Any:
+    """A logistic regression on the float columns of the breast cancer set, with the rows it has not seen."""
+    from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - half a second
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - as above
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - as above
+
+    x, y = load_breast_cancer(return_X_y=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x[:300], y[:300])
+    return model, x[300:], y[300:]
+
+
+def value(found: api.Inspection, metric: str) -> float | None:
+    return next(m.value for m in found.evidence.measurements if m.metric == metric and not m.slice)
+
+
+def test_an_estimator_is_judged_in_one_line(tumours: Any) -> None:
+    estimator, x, y = tumours
+    inspection = rw.inspect(estimator, x, y, standard={"accuracy": ">= 0.80"})
+    assert inspection.verdict.readiness is Readiness.READY
+    assert {one.metric for one in inspection.verdict.requirements} == {
+        "accuracy", "skill", "roc_auc", "calibration_error",
+    }  # fmt: skip
+    assert value(inspection, "accuracy") == estimator.score(x, y)
+    assert inspection.model == "Pipeline"
+
+
+def test_an_onnx_file_of_the_same_model_gets_the_same_evidence(tumours: Any, tmp_path: Path) -> None:
+    from skl2onnx import to_onnx  # noqa: PLC0415 - half a second
+
+    estimator, x, y = tumours
+    rows = pl.DataFrame(x, schema=[f"c{place}" for place in range(x.shape[1])]).with_columns(benign=y)
+    for zipmap in (True, False):
+        graph = to_onnx(estimator, x[:1].astype(np.float32), options={"zipmap": zipmap})
+        (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
+        found = api.inspect(tmp_path / "model.onnx", rows, target="benign", standard={"size": "<= 1 MB"})
+        assert value(found, "accuracy") == estimator.score(x, y)
+        assert value(found, "size") == (tmp_path / "model.onnx").stat().st_size
+        assert value(found, "latency_p99") is not None
+        assert found.verdict.readiness in set(Readiness)
+
+
+def test_estimators_fitted_on_names_get_their_columns(tumours: Any) -> None:
+    from sklearn.tree import DecisionTreeClassifier  # noqa: PLC0415 - as above
+
+    _, x, y = tumours
+    rows = pl.DataFrame(x[:, :3], schema=["a", "b", "c"])
+    model = DecisionTreeClassifier(max_depth=2, random_state=0).fit(rows.select("c", "a").to_pandas(), y)
+    found = api.inspect(model, rows, y, standard={"accuracy": ">= 0.5"})
+    assert value(found, "accuracy") == model.score(rows.select("c", "a").to_pandas(), y)
+    with pytest.raises(DataError, match="no column 'c'"):
+        api.inspect(model, rows.drop("c"), y)
+
+
+def test_a_callable_a_regressor_and_what_cannot_be_measured(diabetes: Any, tumours: Any) -> None:
+    from sklearn.linear_model import LinearRegression  # noqa: PLC0415 - as above
+    from sklearn.svm import LinearSVC  # noqa: PLC0415 - as above
+
+    x, y = diabetes.raw.drop("progression"), diabetes.raw["progression"].to_numpy()
+    model = LinearRegression().fit(x.to_numpy(), y)
+    found = api.inspect(model, x, y, standard={"r2": ">= 0.3"})
+    assert value(found, "r2") == pytest.approx(model.score(x.to_numpy(), y))
+    assert found.verdict.readiness is Readiness.READY
+    same = api.inspect(model.predict, x, y, standard={"r2": ">= 0.3"})
+    assert value(same, "r2") == value(found, "r2")
+    _, other, labels = tumours
+    with pytest.raises(ModelError, match="labels without probabilities"):
+        api.inspect(LinearSVC(max_iter=20_000).fit(np.round(other[:50, :2]), labels[:50]), other[:, :2], labels)
+    with pytest.raises(ModelError, match="can neither predict nor be called"):
+        api.inspect(object(), other, labels)
+
+
+def test_a_bundle_is_judged_by_its_own_standard_whichever_way_it_is_named(
+    finished: Path, clicks: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished)
+    bundle = api.status().versions[0].bundle
+    found = [api.inspect(model, clicks, target="converted") for model in ("latest", "1", bundle, Path(bundle))]
+    lines = [[verdict.requirement for verdict in one.verdict.requirements] for one in found]
+    assert all(one == lines[0] for one in lines)
+    assert {"accuracy >= 0.8", "latency_p99 <= 50 ms", "size <= 5 MB", "recall >= 0.7 for every device"} <= set(
+        lines[0]
+    )
+    assert not any(line.startswith(("parity", "leaks", "overfit_gap", "decision_flips")) for line in lines[0])
+    assert any("parity" in note for note in found[0].notes)
+    assert all(verdict.measurement is not None for verdict in found[0].verdict.requirements)
+    assert any(m.slice == "device=phone" for m in found[0].evidence.measurements)
+
+
+def test_a_standard_comes_as_a_table_a_file_or_not_at_all(tumours: Any, tmp_path: Path) -> None:
+    estimator, x, y = tumours
+    file = tmp_path / "strict.toml"
+    file.write_text('[standard]\naccuracy = ">= 0.9999"\n')
+    strict = api.inspect(estimator, x, y, standard=file)
+    assert strict.verdict.readiness is Readiness.NOT_READY
+    assert api.inspect(estimator, x, y, standard={"accuracy": ">= 0.9999"}).verdict == strict.verdict
+    none = api.inspect(estimator, x, y)
+    assert [one.metric for one in none.verdict.requirements] == ["skill", "roc_auc", "calibration_error"]
+    assert none.notes[0].startswith("overfit_gap, leaks, parity, ")
+    asked = api.inspect(estimator, x, y, standard={"extends": "prototype", "parity": "<= 1e-6"})
+    assert asked.verdict.readiness is Readiness.NOT_PROVEN, "what is asked for by name is never left out"
+    few = api.inspect(estimator, x[:30], y[:30], standard={"roc_auc": ">= 0.65"})
+    assert few.verdict.readiness is Readiness.NOT_PROVEN
+
+
+def test_what_always_says_no_on_two_percent_is_called_what_it_is() -> None:
+    random = np.random.default_rng(3)
+    y = (np.arange(2_000) % 50 == 0).astype(int)
+    found = api.inspect(
+        lambda x: np.full(len(x), 0.01), random.normal(size=(2_000, 2)), y, standard={"accuracy": ">= 0.9"}
+    )
+    assert value(found, "accuracy") == 0.98
+    said = [finding.sentence for finding in found.evidence.findings]
+    assert any("98" in sentence and "always" in sentence for sentence in said), said
+
+
+def test_json_has_the_evidence_and_comes_back(tumours: Any) -> None:
+    estimator, x, y = tumours
+    found = api.inspect(estimator, x, y, standard={"accuracy": ">= 0.80"})
+    assert msgspec.json.decode(msgspec.json.encode(found), type=api.Inspection) == found
+
+
+def test_a_pickle_is_never_loaded(tumours: Any, tmp_path: Path) -> None:
+    estimator, x, y = tumours
+    for name in ("model.pkl", "model.onnx", "model.joblib"):
+        (tmp_path / name).write_bytes(pickle.dumps(estimator))
+        with pytest.raises(ModelError) as caught:
+            api.inspect(tmp_path / name, x, y)
+        assert "pickle" in str(caught.value)
+        assert "skl2onnx" in str(caught.value)
+
+
+def test_labels_that_do_not_fit_are_named(tumours: Any, diabetes: Any) -> None:
+    estimator, x, y = tumours
+    rows = pl.DataFrame(x).with_columns(label=pl.when(pl.int_range(pl.len()) == 3).then(2).otherwise(pl.lit(y)))
+    with pytest.raises(TargetError, match="does not know the labels 2"):
+        api.inspect(estimator, rows, target="label")
+    text = diabetes.raw.with_columns(progression=pl.lit("high"))
+    with pytest.raises(TargetError, match="442 of 442 labels are no numbers"):
+        api.inspect("latest", text, target="progression", project=diabetes.folder)
+    with pytest.raises(TargetError, match="did you mean 'label'"):
+        api.inspect(estimator, rows, target="labels")
+    with pytest.raises(UsageError, match="no target"):
+        api.inspect(estimator, rows)
+    with pytest.raises(RoadworthyError, match="no model"):
+        api.inspect("no-such-model", rows, target="label")
+    assert api.inspect(lambda m: m[:, 0] / 40, x, y, positive="0").evidence.measurements
+    assert Task.BINARY

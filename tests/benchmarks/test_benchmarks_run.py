@@ -1,0 +1,53 @@
+"""Every benchmark runs at a tiny size and writes its table, so that none rots between two releases."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TINY = {
+    "start": ["--starts", "1", "--demos", "0"],
+    "contract_check": ["--rows", "3000", "--runs", "1"],
+    "flow": ["--rows", "2000", "--runs", "1", "--probe-mib", "1"],
+    "score": ["--rows", "2000", "--train-rows", "1200", "--runs", "1", "--only", "with time_since_last_click"],
+    "intervals_coverage": ["--holdouts", "2", "--rows", "200", "--population-rows", "20000"],
+    "guarantees": ["--repetitions", "2", "--rows", "200", "--population-rows", "20000"],
+}
+EXPECTED = {
+    "start": "`roadworthy --help`",
+    "contract_check": "CleaningPlan.check",
+    "flow": "| features |",
+    "score": "rows/s",
+    "intervals_coverage": "| accuracy |",
+    "guarantees": "Threshold subject to precision >= 0.8",
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / f"{name}.py"), "--results", str(tmp_path), *TINY[name]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
+    assert EXPECTED[name] in text
+    assert "load average" in text
+    assert "Python 3." in text
+    assert str(tmp_path) not in text
+    assert not re.search(r"(?<![\w`])/(home|tmp|work|usr)/", text)
+
+
+def test_run_knows_every_benchmark() -> None:
+    others = {"run", "result", "processes"}
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - others
+    assert scripts == set(TINY)
+    listed = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert all(name in listed for name in scripts)
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert all(f"{name}.py" in readme for name in scripts)
