@@ -98,14 +98,20 @@ def _next_steps(version: Version) -> tuple[str, ...]:
     failing = [verdict.requirement for verdict in by_outcome[Outcome.FAIL]]
     if failing:
         steps.append(f"look at what fails ({', '.join(failing)}): more telling features, more or cleaner rows")
-    if any(finding.grade != "notes" for finding in version.evidence.findings):
-        steps.append("answer the findings below: is each column known when the prediction is made?")
-    open_ones = by_outcome[Outcome.INSUFFICIENT]
-    most = max((verdict.rows_needed for verdict in open_ones), default=0)
-    if most:
-        steps.append(f"collect about {most:,} more labelled rows for the holdout: that would settle what is open")
-    elif open_ones:
-        steps.append(f"collect more labelled rows: {', '.join(v.requirement for v in open_ones)} cannot be proven yet")
+    doubted = [finding for finding in version.evidence.findings if finding.grade != "notes"]
+    columns = [finding.subject for finding in doubted if finding.kind == "target_leak"]
+    if columns:
+        steps.append(f"answer for {', '.join(columns)}: known when the prediction is made?")
+    if len(doubted) > len(columns):
+        steps.append("read what the report finds suspicious beside the requirements")
+    counted = [verdict for verdict in by_outcome[Outcome.INSUFFICIENT] if verdict.rows_needed]
+    if counted:
+        most = max(verdict.rows_needed for verdict in counted)
+        named = ", ".join(verdict.requirement for verdict in counted)
+        steps.append(f"collect about {most:,} more labelled rows for the holdout: that would settle {named}")
+    others = [verdict.requirement for verdict in by_outcome[Outcome.INSUFFICIENT] if not verdict.rows_needed]
+    if others:
+        steps.append(f"collect more labelled rows: {', '.join(others)} cannot be proven yet")
     return tuple(steps)
 
 

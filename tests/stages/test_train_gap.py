@@ -302,6 +302,12 @@ def test_the_cheapest_candidate_compares() -> None:
     assert train_gap.cheapest(["mlp", "own.module:fit"]) == "mlp"
 
 
+def test_wide_rows_and_slow_candidates_are_asked_for_fewer_rows() -> None:
+    assert train_gap.most_rows("logistic", 1_000) == 4_000
+    assert train_gap.most_rows("gbdt", 10) == train_gap.MOST_ROWS
+    assert train_gap.most_rows("own.module:fit", 100_000) == 2_000
+
+
 def sampled(score: NDArray[np.float64], y: NDArray[np.int64], clusters: NDArray[np.int64] | None = None) -> Sample:
     return Sample(task=Task.BINARY, y=y, score=score, clusters=clusters)
 

@@ -197,6 +197,13 @@ def test_unseen_entities_are_a_slice_of_their_own(world: World, validation: Vali
     assert unseen.n + seen.n == world.split.holdout_rows
 
 
+def test_what_a_random_split_would_have_promised_is_told(world: World, validation: Validation) -> None:
+    assert world.trained.split_gap is not None
+    (told,) = [finding for finding in validation.evidence.findings if finding.kind == "split_gap"]
+    assert (told.grade, told.sentence) == ("notes", world.trained.split_gap.sentence)
+    assert told.sentence.startswith("A random split would have promised a log loss of")
+
+
 def test_the_choice_never_looks_at_holdout_labels(world: World, validation: Validation, tmp_path: Path) -> None:
     frame = pl.read_parquet(world.rows)
     held = pl.read_parquet(world.parts).filter(pl.col("part") == "holdout")["_row"].implode()

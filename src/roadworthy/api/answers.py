@@ -195,7 +195,11 @@ def _prepared_row(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tu
     table, problems = model.prepare(raw, _history(history, model))
     found = problems.item()
     if found is not None:
-        raise DataError("the row does not meet the contract", problems=[Problem(reason) for reason in found])
+        raise DataError(
+            "the row does not meet the contract",
+            problems=[Problem(reason) for reason in found],
+            next_step="mend these fields, or change [contract] in roadworthy.toml and run again",
+        )
     return table, problems
 
 

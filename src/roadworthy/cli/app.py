@@ -170,4 +170,4 @@ def promote(
 def main() -> None:
     """Run a command; errors become one clear message and an exit code."""
     with shown_error():
-        app()
+        app(prog_name="roadworthy")

@@ -39,7 +39,7 @@ def run(  # noqa: PLR0917 - every stage takes record, files, project, folder, di
     plan = FeaturePlan.build(spec)
     table = plan.apply(pl.scan_parquet(rows), advance=lambda: reporter.advance(_TASK))
     target = folder / "rows.parquet"
-    table.sink_parquet(target)
+    table.sink_parquet(target, compression_level=1)  # as clean: half the time of the default for 7 % more bytes
     reporter.advance(_TASK)
     columns = tuple(name for name in pl.read_parquet_schema(target) if name != "_row")
     return FeatureTable(digest=digest, parent=clean.digest, rows=clean.rows, columns=columns, features=plan.infos)

@@ -37,9 +37,9 @@ HONEST_KINDS = ("time", "entity")
 MOST_ROWS = 20_000
 """Most rows of the training part that are looked at, both ways together."""
 
-_LEAST_POOL = 2_500
+_LEAST_POOL = 2_000
 _MOST_VALUES = {"logistic": 4_000_000}
-_MOST_VALUES_OTHERS = 400_000
+_MOST_VALUES_OTHERS = 300_000
 
 _HONEST_FOLDS = 2
 _RANDOM_FOLDS = 3
@@ -66,7 +66,7 @@ def most_rows(candidate: str, inputs: int) -> int:
     """How many rows to look at, so that it takes seconds: fewer where each row is wide or training is dear.
 
     >>> most_rows("logistic", 133), most_rows("gbdt", 133), most_rows("gbdt", 20)
-    (20000, 3007, 20000)
+    (20000, 2255, 15000)
     """
     values = _MOST_VALUES.get(candidate, _MOST_VALUES_OTHERS)
     return min(MOST_ROWS, max(values // max(inputs, 1), _LEAST_POOL))
@@ -85,7 +85,8 @@ class _Arm:
 class Comparison:
     """One candidate to be trained both ways.
 
-    ``inputs`` is how many inputs its encoding has on the whole training part; ``predict`` trains on a fitting and scores its rows; ``advance`` is called after each training.
+    ``inputs`` is how many inputs its encoding has on the whole training part; ``predict`` trains on a fitting and
+    scores its rows; ``advance`` is called after each training.
     """
 
     rows: Rows
@@ -134,8 +135,7 @@ def _pool(part: TrainingPart, kind: SplitKind, seed: int, most: int) -> Training
     count = len(part.at)
     if count <= most:
         return part
-    by_time = kind == "time" or part.groups is None
-    kept = _stretches(count, most) if by_time else _entities(part.groups, seed, most)
+    kept = _stretches(count, most) if kind == "time" or part.groups is None else _entities(part.groups, seed, most)
     groups = None if part.groups is None else part.groups[kept]
     return TrainingPart(part.at[kept], part.fold[kept], part.codes[kept], groups)
 
