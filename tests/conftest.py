@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +17,7 @@ import polars as pl
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PASSWORD = "s3cret-word"  # noqa: S105 - of the tests' own cluster
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -57,7 +60,7 @@ def command(tmp_path: Path) -> Command:
     ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "PYTHONWARNINGS": "error"}
         environment.pop("FORCE_COLOR", None)
-        return subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [sys.executable, "-m", "roadworthy", *words],
             cwd=cwd or tmp_path,
             capture_output=True,
@@ -67,6 +70,7 @@ def command(tmp_path: Path) -> Command:
             env=environment,
             **more,  # type: ignore[call-overload]  # whatever subprocess.run takes
         )
+        return done
 
     return call
 
@@ -91,3 +95,55 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     target = tmp_path / "copied"
     shutil.copytree(finished, target)
     return target
+
+
+BINARIES = Path("/usr/lib/postgresql/15/bin")
+
+
+def _as_owner(command: Sequence[str | Path]) -> list[str]:
+    """PostgreSQL refuses to run as root; there it runs as the system's postgres user."""
+    plain = [str(word) for word in command]
+    return ["runuser", "-u", "postgres", "--", *plain] if os.getuid() == 0 else plain
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a database in a cluster that lives as long as these tests."""
+    if not (BINARIES / "initdb").exists():
+        pytest.skip(f"PostgreSQL is not installed in {BINARIES} (Debian package postgresql-15)")
+    folder = Path(tempfile.mkdtemp(prefix="rw-pg-"))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    port = _free_port()
+    data = folder / "data"
+    init: list[str | Path] = [
+        BINARIES / "initdb",
+        "-D",
+        data,
+        "-U",
+        "tester",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={secret}",
+        "--no-sync",
+    ]
+    subprocess.run(_as_owner(init), check=True, capture_output=True, cwd=folder)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    start: list[str | Path] = [BINARIES / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"]
+    subprocess.run(_as_owner(start), check=True, cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
+    finally:
+        stop: list[str | Path] = [BINARIES / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
+        subprocess.run(_as_owner(stop), check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        shutil.rmtree(folder)

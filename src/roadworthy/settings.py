@@ -22,7 +22,8 @@ class Settings:
     """Where state lies.
 
     ``ROADWORTHY_LAKE`` (default ``.roadworthy/lake``), ``ROADWORTHY_REGISTRY`` (a database URL, default SQLite at
-    ``.roadworthy/registry.db``). Keys always stand in the project's ``.roadworthy/keys``.
+    ``.roadworthy/registry.db``). Relative paths start in the working directory. Keys always stand in the project's
+    ``.roadworthy/keys``.
     """
 
     lake: Path
@@ -31,7 +32,8 @@ class Settings:
 
 def read_settings(folder: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of the project in ``folder``; UsageError names a variable that means nothing."""
-    given = {k: v for k, v in (environment or os.environ).items() if k.startswith(_PREFIX)}
+    environment = os.environ if environment is None else environment
+    given = {name: value for name, value in environment.items() if name.startswith(_PREFIX)}
     known = {f"{_PREFIX}{name}" for name in ("LAKE", "REGISTRY")}
     if unknown := sorted(set(given) - known):
         raise UsageError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
@@ -39,6 +41,6 @@ def read_settings(folder: Path, environment: Mapping[str, str] | None = None) ->
         raise UsageError(f"{', '.join(empty)} is set and empty", next_step=f"give it a value, or: unset {empty[0]}")
     home = folder.resolve() / ".roadworthy"
     return Settings(
-        lake=Path(given.get("ROADWORTHY_LAKE", home / "lake")),
+        lake=Path(given.get("ROADWORTHY_LAKE", home / "lake")).absolute(),
         registry=given.get("ROADWORTHY_REGISTRY", f"sqlite:///{home / 'registry.db'}"),
     )

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import sqlite3
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -96,58 +90,6 @@ def test_a_change_between_two_readings_changes_the_fingerprint(shop: Path) -> No
     connection.close()
     assert source.scan().collect()["id"].to_list() == [1, 2, 7]
     assert source.fingerprint() != before
-
-
-BINARIES = Path("/usr/lib/postgresql/15/bin")
-
-
-def _as_owner(command: Sequence[str | Path]) -> list[str]:
-    """PostgreSQL refuses to run as root; there it runs as the system's postgres user."""
-    plain = [str(word) for word in command]
-    return ["runuser", "-u", "postgres", "--", *plain] if os.getuid() == 0 else plain
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The URL of a database in a cluster that lives as long as these tests."""
-    if not (BINARIES / "initdb").exists():
-        pytest.skip(f"PostgreSQL is not installed in {BINARIES} (Debian package postgresql-15)")
-    folder = Path(tempfile.mkdtemp(prefix="rw-pg-"))
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
-    secret = folder / "password"
-    secret.write_text(PASSWORD)
-    secret.chmod(0o644)
-    port = _free_port()
-    data = folder / "data"
-    init: list[str | Path] = [
-        BINARIES / "initdb",
-        "-D",
-        data,
-        "-U",
-        "tester",
-        "-A",
-        "scram-sha-256",
-        f"--pwfile={secret}",
-        "--no-sync",
-    ]
-    subprocess.run(_as_owner(init), check=True, capture_output=True, cwd=folder)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    start: list[str | Path] = [BINARIES / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"]
-    subprocess.run(_as_owner(start), check=True, cwd=folder, stdout=subprocess.DEVNULL)
-    try:
-        yield f"postgresql://tester:{PASSWORD}@127.0.0.1:{port}/postgres"
-    finally:
-        stop: list[str | Path] = [BINARIES / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"]
-        subprocess.run(_as_owner(stop), check=True, cwd=folder, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder)
 
 
 def test_postgres_types_and_laws(postgres: str, tmp_path: Path) -> None:

@@ -238,3 +238,25 @@ def test_promotion_follows_the_verdict(copied: Path) -> None:
     assert outcome.version.verdict.readiness is Readiness.READY
     assert api.promote(2, copied).title == f"{opened.spec.name}-2"
     assert api.status(copied).champion == 2
+
+
+def test_a_failed_candidate_is_tried_again_once_its_cause_may_be_gone(copied: Path) -> None:
+    edit(copied, 'candidates = ["mlp"]', 'candidates = ["logistic", "mine:fit"]')
+    (copied / "mine.py").write_text(
+        "def fit(data, parameters):\n    open(parameters['needs']).close()\n    raise SystemError\n"
+    )
+    edit(copied, "seed = 7", 'seed = 7\nparameters = { "mine:fit" = { needs = "/nowhere/at/all" } }')
+    first, _ = run(copied)
+    assert "No such file" in first.result.records.trained.failures["mine:fit"]
+    second, watching = run(copied)
+    assert not watching.reused["train"]
+    assert second.result.records.trained.digest != first.result.records.trained.digest
+
+
+def test_every_judgement_of_the_holdout_is_a_look(copied: Path) -> None:
+    edit(copied, 'accuracy = ">= 0.80"', 'accuracy = ">= 0.81"')
+    outcome, _ = run(copied)
+    assert outcome.result.records.validation.evidence.looks == 2
+    edit(copied, 'position = { type = "integer", min = 1, max = 5 }', 'position = { type = "integer", min = 0 }')
+    outcome, _ = run(copied)
+    assert outcome.result.records.validation.evidence.looks == 3

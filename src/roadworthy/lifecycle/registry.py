@@ -21,7 +21,7 @@ from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
-from roadworthy.errors import Problem, PromotionRefused, RegistryError, StorageError
+from roadworthy.errors import MissingExtra, Problem, PromotionRefused, RegistryError, StorageError
 from roadworthy.lifecycle import schema
 from roadworthy.protocols import Clock
 from roadworthy.records.digests import Digest, digest_bytes, digest_data
@@ -32,6 +32,7 @@ __all__ = ["CHAMPION", "GENESIS", "Registry"]
 
 CHAMPION = "champion"
 _LOOK = "see that it is there, whole and yours to read, or restore it from a backup (ROADWORTHY_REGISTRY names another)"
+_TURN = 7_623_926  # PostgreSQL's lock for whoever changes a registry
 _GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 """The alias that servers follow."""
 
@@ -280,6 +281,8 @@ class Registry:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")  # the driver of the extra "postgres"
         parsed.get_dialect()
     except ArgumentError as error:
         raise RegistryError(
@@ -294,11 +297,26 @@ def _engine(url: str) -> Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    try:
+        engine = create_engine(parsed)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"a registry in {parsed.get_backend_name()} needs {error.name}, which is not installed",
+            problems=[Problem(f"no module {error.name}", where="ROADWORTHY_REGISTRY", expected="the extra postgres")],
+            next_step='pip install "roadworthy[postgres]"',
+        ) from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
         event.listen(engine, "begin", _sqlite_begin)
+    if parsed.get_backend_name() == "postgresql":
+        event.listen(engine, "begin", _postgres_begin)
     return engine
+
+
+def _postgres_begin(connection: Connection) -> None:
+    """Changes come one after another, so that numbers and links of the chain are given out once."""
+    if connection.get_execution_options().get("changes", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
 
 
 def _sqlite_settings(connection: Any, _record: object) -> None:

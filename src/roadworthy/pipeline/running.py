@@ -16,7 +16,7 @@ from roadworthy.errors import Problem, RoadworthyError, StorageError
 from roadworthy.lifecycle.registry import Registry
 from roadworthy.protocols import Reporter, Source, Store, Trainer
 from roadworthy.records.data import CleanRows, FeatureTable, Snapshot, Split
-from roadworthy.records.digests import Digest
+from roadworthy.records.digests import Digest, digest_data
 from roadworthy.records.model import Bundle, TrainedModel, Validation
 from roadworthy.records.verdict import Verdict
 from roadworthy.records.version import StageRow, Version
@@ -27,6 +27,9 @@ __all__ = ["Records", "Run", "RunResult", "Told", "World"]
 R = TypeVar("R", bound=msgspec.Struct)
 
 RECORD = "record.json"
+
+Work = Callable[[Path, Digest], R]
+"""What a stage does: fills a folder and gives the record that bears the digest."""
 
 Told = tuple[str, str, str]
 """Shape before, shape after, what happened."""
@@ -80,47 +83,64 @@ class Run:
         name: str,
         digest: Digest,
         kind: type[R],
-        work: Callable[[Path], R],
+        work: Work[R],
         describe: Callable[[R], Told],
         *,
         steps: int | None = None,
     ) -> R:
-        """The stage's record: from the store when it is there, otherwise from ``work`` in a fresh folder.
+        """The stage's record: from the store when a sound one is there, otherwise from ``work`` in a fresh folder.
 
         The run begins and ends a stage for the reporter; the stage itself advances ``steps`` times.
         """
-        store, reporter = self.world.store, self.world.reporter
+        reporter = self.world.reporter
         started = time.perf_counter()
         reporter.begin(name, steps)
-        reused = store.has(name, digest)
-        if reused:
-            record = _read_record(store.path(name, digest), kind)
-        else:
-            with store.writing(name, digest) as folder:
-                record = self._done(work, folder)
-                (folder / RECORD).write_bytes(msgspec.json.encode(record))
+        key, reused = self._kept(name, digest, kind)
+        record = self._record(name, key, kind) if reused else self._made(name, key, kind, work)
         before, after, summary = describe(record)
         seconds = time.perf_counter() - started
         self.rows.append(
             StageRow(
-                stage=name, before=before, after=after, summary=summary, seconds=seconds, reused=reused, digest=digest
+                stage=name, before=before, after=after, summary=summary, seconds=seconds, reused=reused, digest=key
             )
         )
         reporter.end(name, summary=_line(before, after, summary), reused=reused)
         return record
 
-    def quietly(self, name: str, digest: Digest, kind: type[R], work: Callable[[Path], R]) -> R:
+    def quietly(self, name: str, digest: Digest, kind: type[R], work: Work[R]) -> R:
         """As ``stage``, for work that belongs to the next stage's line."""
-        if not self.world.store.has(name, digest):
-            with self.world.store.writing(name, digest) as folder:
-                (folder / RECORD).write_bytes(msgspec.json.encode(self._done(work, folder)))
-        self.unseen[name] = digest
-        return _read_record(self.world.store.path(name, digest), kind)
+        key, reused = self._kept(name, digest, kind)
+        self.unseen[name] = key
+        return self._record(name, key, kind) if reused else self._made(name, key, kind, work)
 
-    def _done(self, work: Callable[[Path], R], folder: Path) -> R:
+    def _kept(self, name: str, digest: Digest, kind: type[R]) -> tuple[Digest, bool]:
+        """Where the stage's result is or will be, and whether it is there.
+
+        What holds a failed candidate or a check that broke is not taken again: the cause may be gone. Published
+        folders are never changed, so each further attempt has a digest of its own, made from the first.
+        """
+        key, attempt = digest, 0
+        while self.world.store.has(name, key):
+            if _sound(self._record(name, key, kind)):
+                return key, True
+            attempt += 1
+            key = digest_data([digest, attempt])
+        return key, False
+
+    def _made(self, name: str, key: Digest, kind: type[R], work: Work[R]) -> R:
+        """Do the work and publish it; what another run published meanwhile counts, so the record is read back."""
+        with self.world.store.writing(name, key) as folder:
+            record = self._done(work, folder, key)
+            (folder / RECORD).write_bytes(msgspec.json.encode(record))
+        return self._record(name, key, kind)
+
+    def _record(self, name: str, key: Digest, kind: type[R]) -> R:
+        return _read_record(self.world.store.path(name, key), kind)
+
+    def _done(self, work: Work[R], folder: Path, key: Digest) -> R:
         """What ``work`` gives; when it breaks on a damaged result of an earlier stage, StorageError names that one."""
         try:
-            return work(folder)
+            return work(folder, key)
         except RoadworthyError:
             raise
         except Exception as error:
@@ -136,6 +156,15 @@ class Run:
     def path(self, name: str, digest: Digest) -> Path:
         """The published folder of a stage."""
         return self.world.store.path(name, digest)
+
+
+def _sound(record: msgspec.Struct) -> bool:
+    """Whether a stored result may be taken again."""
+    if isinstance(record, TrainedModel):
+        return not record.failures
+    if isinstance(record, Validation | Bundle):
+        return not any(measurement.error for measurement in record.evidence.measurements)
+    return True
 
 
 def _line(before: str, after: str, summary: str) -> str:

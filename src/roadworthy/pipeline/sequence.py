@@ -33,7 +33,6 @@ ROWS = "rows.parquet"
 PARTS = "parts.parquet"
 
 STAGE_NUMBERS = {
-    "collect": 1,
     "clean": 1,
     "features": 1,
     "split": 1,
@@ -41,15 +40,26 @@ STAGE_NUMBERS = {
     "validate": 1,
     "package": 1,
     "monitor": 1,
+    "report": 1,
 }
-"""Raised when a stage's own work changes, so that older results are not taken for newer ones."""
+"""Raised when a stage's own work changes, so that older results are not taken for newer ones.
 
-_TRAINING_LIBRARIES = ("lightgbm", "numpy", "onnxmltools", "scikit-learn", "skl2onnx")
+A snapshot has its number in ``stages.collect``, which alone knows the digest of what it will hold.
+"""
+
+_LIBRARIES = {
+    "train": ("lightgbm", "numpy", "onnxmltools", "scikit-learn", "skl2onnx"),
+    "validate": ("numpy", "onnxruntime", "scipy"),
+    "package": ("onnx", "onnxruntime", "scikit-learn", "scipy"),
+    "monitor": ("onnxruntime",),
+}
+"""Whose other version may give another result: so a stage is done again after an upgrade."""
 
 
 def _digest(stage: str, *parents: Digest, **config: Any) -> Digest:
-    """Identity of a stage's result: its own number, its parents, and the configuration that it reads."""
-    return digest_data([stage, STAGE_NUMBERS[stage], parents, config])
+    """Identity of a stage's result: its number, its parents, the configuration that it reads, its libraries."""
+    libraries = {name: library_version(name) for name in _LIBRARIES.get(stage, ())}
+    return digest_data([stage, STAGE_NUMBERS[stage], parents, config, libraries])
 
 
 def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResult:
@@ -58,7 +68,7 @@ def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResu
     snapshot = _collect(run, spec)
     cleaned = _clean(run, spec, snapshot)
     table = _features(run, spec, cleaned)
-    split = _split(run, spec, table)
+    split = _split(run, spec, snapshot, table)
     trained = _train(run, spec, table, split)
     validation = _with_data(_validate(run, spec, standard, table, split, trained), cleaned)
     bundle = _package(run, spec, standard, table, split, trained, validation)
@@ -77,7 +87,7 @@ def _collect(run: Run, spec: ProjectSpec) -> Snapshot:
         "collect",
         digest,
         Snapshot,
-        lambda folder: collect.run(world.source, personal, hasher, folder, digest, world.reporter),
+        lambda folder, key: collect.run(world.source, personal, hasher, folder, key, world.reporter),
         lambda record: ("", shape(record.rows, len(record.columns)), f"from {record.source}"),
         steps=collect.STEPS,
     )
@@ -97,7 +107,7 @@ def _clean(run: Run, spec: ProjectSpec, snapshot: Snapshot) -> CleanRows:
         "clean",
         digest,
         CleanRows,
-        lambda folder: clean.run(snapshot, rows, spec, folder, digest, run.world.reporter),
+        lambda folder, key: clean.run(snapshot, rows, spec, folder, key, run.world.reporter),
         lambda record: (
             shape(record.rows_in, len(snapshot.columns)),
             shape(record.rows, len(record.columns)),
@@ -115,7 +125,7 @@ def _features(run: Run, spec: ProjectSpec, cleaned: CleanRows) -> FeatureTable:
         "features",
         digest,
         FeatureTable,
-        lambda folder: features.run(cleaned, rows, spec, folder, digest, run.world.reporter),
+        lambda folder, key: features.run(cleaned, rows, spec, folder, key, run.world.reporter),
         lambda record: (
             shape(cleaned.rows, len(cleaned.columns)),
             shape(record.rows, len(record.columns)),
@@ -125,7 +135,7 @@ def _features(run: Run, spec: ProjectSpec, cleaned: CleanRows) -> FeatureTable:
     )
 
 
-def _split(run: Run, spec: ProjectSpec, table: FeatureTable) -> Split:
+def _split(run: Run, spec: ProjectSpec, snapshot: Snapshot, table: FeatureTable) -> Split:
     data, training = spec.data, spec.training
     digest = _digest(
         "split",
@@ -135,7 +145,12 @@ def _split(run: Run, spec: ProjectSpec, table: FeatureTable) -> Split:
         shares=[training.holdout, training.folds, training.seed],
     )
     rows = run.path("features", table.digest) / ROWS
-    return run.quietly("split", digest, Split, lambda folder: train.run_split(table, rows, spec, folder, digest))
+    return run.quietly(
+        "split",
+        digest,
+        Split,
+        lambda folder, key: train.run_split(table, rows, spec, folder, key, pinned=snapshot.digest),
+    )
 
 
 def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> TrainedModel:
@@ -147,7 +162,6 @@ def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> Tr
         target=[spec.target, spec.task, spec.positive],
         unused=[sorted(spec.data.exclude), spec.data.personal],
         trainers={name: _code(trainer) for name, trainer in world.trainers.items()},
-        libraries={name: library_version(name) for name in _TRAINING_LIBRARIES},
     )
     rows = run.path("features", table.digest) / ROWS
     parts = run.path("split", split.digest) / PARTS
@@ -155,7 +169,7 @@ def _train(run: Run, spec: ProjectSpec, table: FeatureTable, split: Split) -> Tr
         "train",
         digest,
         TrainedModel,
-        lambda folder: train.run(table, rows, split, parts, spec, world.trainers, folder, digest, world.reporter),
+        lambda folder, key: train.run(table, rows, split, parts, spec, world.trainers, folder, key, world.reporter),
         lambda record: (
             f"{shape(split.train_rows, len(table.columns))} to train",
             f"{len(record.candidates)} candidates",
@@ -184,8 +198,8 @@ def _validate(  # noqa: PLR0917 - every record that the stage reads
     parts = run.path("split", split.digest) / PARTS
     folder_trained = run.path("train", trained.digest)
 
-    def work(folder: Path) -> Validation:
-        looks = world.registry.look(split.holdout_digest, trained.digest)
+    def work(folder: Path, key: Digest) -> Validation:
+        looks = world.registry.look(split.holdout_digest, digest)
         costs = candidate_costs(trained, folder_trained, rows, spec)
         return validate.run(
             trained,
@@ -198,7 +212,7 @@ def _validate(  # noqa: PLR0917 - every record that the stage reads
             costs,
             looks,
             folder,
-            digest,
+            key,
             world.reporter,
         )
 
@@ -240,13 +254,14 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
     digest = _digest(
         "package",
         validation.digest,
+        choice=[validation.choice.candidate, validation.choice.threshold],
         evidence=[m for m in validation.evidence.measurements if m.metric == "quarantined_share"],
         declared=[spec.name, spec.rollout, spec.alerts, spec.data.protected, spec.data.exclude],
         signer=keys.fingerprint,
     )
     folder_trained = run.path("train", trained.digest)
 
-    def work(folder: Path) -> Bundle:
+    def work(folder: Path, key: Digest) -> Bundle:
         rows = run.path("features", table.digest) / ROWS
         parts = run.path("split", split.digest) / PARTS
         inputs = package.PackageInputs(
@@ -275,7 +290,7 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
                 scores,
             ),
             folder=folder,
-            digest=digest,
+            digest=key,
             reporter=world.reporter,
         )
 
@@ -301,7 +316,7 @@ def _monitor(run: Run, bundle: Bundle) -> MonitorPlan:
         "monitor",
         digest,
         MonitorPlan,
-        lambda _folder: monitor.run(folder_bundle, [keys.public_pem], run.world.reporter),
+        lambda _folder, _key: monitor.run(folder_bundle, [keys.public_pem], run.world.reporter),
         lambda record: ("", f"{len(record.rules)} alert rules", "; ".join(rule.when for rule in record.rules[:3])),
         steps=monitor.STEPS,
     )
@@ -318,7 +333,7 @@ def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -
             digest=bundle.digest,
             verdict=verdict,
             evidence=bundle.evidence,
-            report=digest_data(["report", bundle.digest]),
+            report=_digest("report", bundle.digest),
             created_at="",
             lineage=run.lineage,
             stages=tuple(run.rows),

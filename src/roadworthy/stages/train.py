@@ -54,11 +54,13 @@ def candidate_folder(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
-def run_split(table: FeatureTable, rows: Path, spec: ProjectSpec, folder: Path, digest: Digest) -> Split:
+def run_split(
+    table: FeatureTable, rows: Path, spec: ProjectSpec, folder: Path, digest: Digest, *, pinned: Digest = ""
+) -> Split:
     """Split the feature table; writes ``parts.parquet`` into ``folder``.
 
-    The holdout is pinned by its rows and by the clean rows they come from, not by the features beside them: a new
-    feature does not make a holdout that was never looked at. Raises TargetError or DataError as
+    The holdout is pinned by its row numbers and by the digest ``pinned`` of what they number (the snapshot; without
+    it the clean rows): neither a new feature nor an edited contract makes a holdout that was never looked at. Raises TargetError or DataError as
     ``transforms.splits.make_split`` does, and UnknownName when ``positive`` is no label.
     """
     data, training = spec.data, spec.training
@@ -84,7 +86,7 @@ def run_split(table: FeatureTable, rows: Path, spec: ProjectSpec, folder: Path, 
         train_rows=facts.train_rows,
         holdout_rows=facts.holdout_rows,
         folds=facts.folds,
-        holdout_digest=holdout_digest(parts, table.parent),
+        holdout_digest=holdout_digest(parts, pinned or table.parent),
         explanation=facts.explanation,
         unlabelled=facts.unlabelled,
         unseen_entities=facts.unseen_entities,
@@ -117,8 +119,7 @@ def run(  # noqa: PLR0917  # what the stage reads, in the order of the flow
     prepared = Rows(rows, parts, spec, columns, by_time=split.kind == "time")
     tuned = sum(bool(trainers[name].space(spec.task)) for name in names)
     budget = Budget.parse(spec.training.tune, tuned)
-    folds = tuple(prepared.folds())
-    final = prepared.final()
+    folds, final = tuple(prepared.folds()), prepared.final()
     candidates: list[Candidate] = []
     failures: dict[str, str] = {}
     again: dict[str, _Again] = {}
