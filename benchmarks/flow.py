@@ -29,7 +29,7 @@ LAST = STAGES[-1]
 MOST_S, MOST_GIB, MOST_GROWTH = 45.0, 4.0, 11.0
 
 
-class EnoughStages(Exception):  # noqa: N818 - not an error: how the stopwatch ends a run
+class EnoughStages(Exception):
     """The last stage that counts is done."""
 
 

@@ -44,7 +44,7 @@ def frame(rows: Sequence[dict[str, Any]], **more: object) -> pl.DataFrame:
 
 
 @settings(max_examples=25, deadline=None)
-@given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=12))  # type: ignore[arg-type]  # of any kind
+@given(rows=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=12))
 def test_a_score_does_not_depend_on_which_rows_came_with_it(model: BundlePredictor, rows: list[dict[str, Any]]) -> None:
     whole = model.answer(frame(rows))
     assert whole.decisions is not None

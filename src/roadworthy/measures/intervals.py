@@ -41,7 +41,7 @@ MIN_CLUSTERS = 10
 _TINY = 1e-300
 
 
-class NotEnough(DataError):  # noqa: N818 - a sentence about the rows, read as such in `raise NotEnough(...)`
+class NotEnough(DataError):
     """The sample cannot answer: the message is the sentence that ``insufficient`` carries."""
 
 

@@ -60,8 +60,9 @@ def run_split(
     """Split the feature table; writes ``parts.parquet`` into ``folder``.
 
     The holdout is pinned by its row numbers and by the digest ``pinned`` of what they number (the snapshot; without
-    it the clean rows): neither a new feature nor an edited contract makes a holdout that was never looked at. Raises TargetError or DataError as
-    ``transforms.splits.make_split`` does, and UnknownName when ``positive`` is no label.
+    it the clean rows): neither a new feature nor an edited contract makes a holdout that was never looked at.
+    Raises TargetError or DataError as ``transforms.splits.make_split`` does, and UnknownName when ``positive`` is
+    no label.
     """
     data, training = spec.data, spec.training
     needed = list(dict.fromkeys(name for name in ("_row", spec.target, data.time, data.entity) if name))

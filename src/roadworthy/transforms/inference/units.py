@@ -27,7 +27,7 @@ _SAME: tuple[frozenset[str], ...] = tuple(
 )  # fmt: skip
 
 
-class MixedUnits(ValueError):  # noqa: N818 - it names what was found; it never leaves this folder
+class MixedUnits(ValueError):
     """Numbers in different units; ``str`` lists them."""
 
 
