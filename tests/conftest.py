@@ -97,7 +97,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return target
 
 
-BINARIES = Path("/usr/lib/postgresql/15/bin")
+BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql/bin"))
 
 
 def _as_owner(command: Sequence[str | Path]) -> list[str]:

@@ -20,7 +20,7 @@ from roadworthy.adapters.lake import Lake
 from roadworthy.adapters.sources import frame_source, open_source
 from roadworthy.adapters.trainers import trainer_named
 from roadworthy.errors import RegistryError, UnknownName, UsageError
-from roadworthy.formats.bundle import OpenBundle, read_bundle
+from roadworthy.formats.bundle import OpenBundle, read_bundle, require_registered
 from roadworthy.formats.project import read_project
 from roadworthy.lifecycle.registry import CHAMPION, Registry
 from roadworthy.protocols import Reporter, Source
@@ -98,9 +98,13 @@ def open_project(path: Path | str = PROJECT_FILE) -> Project:
 
 
 def project_keys(project: Project) -> Keys:
-    """The project's keys; made when the project has none yet and nothing was ever stored with older ones."""
-    if project.settings.lake.exists():
+    """The project's keys; what is missing of them is made as long as no version was registered with older ones."""
+    try:
         return load_keys(project.folder)
+    except UsageError:
+        with opened_registry(project) as registry:
+            if registry.versions(project.spec.name):
+                raise
     return create_keys(project.folder)
 
 
@@ -165,10 +169,16 @@ def opened_bundle(project: Project, wanted: str) -> Iterator[tuple[Version, Open
     """A registered version and its verified bundle."""
     with opened_registry(project) as registry:
         version = chosen_version(registry, project.spec.name, wanted)
-        folder = Lake(project.settings.lake).path("package", version.digest) / "bundle"
-        yield version, read_bundle(folder, registry.trusted_keys())
+        yield version, bundle_of(project, registry, version)
+
+
+def bundle_of(project: Project, registry: Registry, version: Version) -> OpenBundle:
+    """The verified bundle of a version; BundleError when the lake holds another one in its place."""
+    folder = Lake(project.settings.lake).path("package", version.digest) / "bundle"
+    return require_registered(read_bundle(folder, registry.trusted_keys()), version)
 
 
 def predictor(project: Project, bundle: OpenBundle, *, threads: int = 1) -> BundlePredictor:
     """The bundle, ready to answer, with the project's own hashing of personal columns."""
-    return BundlePredictor(bundle, hash_personal=load_keys(project.folder).hasher.hash, threads=threads)
+    hasher = load_keys(project.folder).hasher
+    return BundlePredictor(bundle, hash_personal=hasher.hash, hashing_key=hasher.fingerprint, threads=threads)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -28,6 +31,8 @@ def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
     for name in ("signing.pem", "hashing.key"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert (folder / ".gitignore").read_text() == "*\n"
+    assert (tmp_path / ".roadworthy" / ".gitignore").read_text() == "*\n"
+    assert stat.S_IMODE((tmp_path / ".roadworthy").stat().st_mode) == 0o700
     before = {path: path.read_bytes() for path in folder.iterdir()}
     again = create_keys(tmp_path)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
@@ -128,3 +133,42 @@ def test_a_call_inside_a_call_never_locks_up(monkeypatch: pytest.MonkeyPatch) ->
     with hasher._lock:
         found = hasher.hash(piece)
     assert found.equals(HASHER.hash(piece), check_names=True)
+
+
+def test_a_number_is_the_same_person_however_it_is_held() -> None:
+    expected = [HASHER.hash_one("42"), HASHER.hash_one("-7"), None]
+    for held in (
+        pl.Series([42, -7, None], dtype=pl.Int32),
+        pl.Series([42.0, -7.0, None]),
+        pl.Series([42.0, -7.0, float("nan")], dtype=pl.Float32),
+        pl.Series([Decimal("42.00"), Decimal("-7.00"), None], dtype=pl.Decimal(10, 2)),
+        pl.Series(["42", " -7", ""]),
+    ):
+        assert HASHER.hash(held).to_list() == expected, held.dtype
+    parts = pl.Series([1.5, 1e300, -0.0, 2.0**53])
+    assert HASHER.hash(parts).to_list() == [HASHER.hash_one(t) for t in ("1.5", "1e+300", "0", "9007199254740992")]
+    tens = pl.Series([Decimal(100), Decimal(1)], dtype=pl.Decimal(10, 0))
+    assert HASHER.hash(tens).to_list() == [HASHER.hash_one("100"), HASHER.hash_one("1")]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    folder = keys_folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / ".signing.pem.0a1b2c3d").write_text("a private key")
+    (folder / ".hashing.key.0a1b2c3d").write_text("a secret")
+    create_keys(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "hashing.key", "signing.pem"]
+
+
+def test_a_file_system_without_hard_links_and_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(module.os, "link", unsupported)
+    monkeypatch.setattr(module.fcntl, "flock", unsupported)
+    keys = create_keys(tmp_path)
+    folder = keys_folder(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "hashing.key", "signing.pem"]
+    for name in ("signing.pem", "hashing.key"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert create_keys(tmp_path).fingerprint == keys.fingerprint == load_keys(tmp_path).fingerprint

@@ -146,3 +146,32 @@ def test_what_cannot_be_read_is_refused_without_secrets(store: dict[str, str], n
         open_source({"url": f"s3://bucket/{name}", "storage_options": store}, Path()).scan().collect()
     assert expected in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://AKIA:ab/cd+ef@bucket/none.parquet", "s3://***@bucket/none.parquet"),
+        ("s3://AKIA:ab/c@d@bucket/none.parquet", "s3://***@bucket/none.parquet"),
+        ("az://box/none.parquet?sv=1&sig=ab/cd+ef", "az://box/none.parquet?***"),
+        ("s3://bucket/day?.parquet", "s3://bucket/day?.parquet"),
+        ("s3://bucket/${WHERE}.parquet", "s3://bucket/${WHERE}.parquet"),
+    ],
+)
+def test_no_credential_of_a_url_is_shown(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch, url: str, shown: str
+) -> None:
+    monkeypatch.setenv("WHERE", "ab/cd+ef")
+    source = open_source({"url": url, "storage_options": store}, Path())
+    assert source.describe() == shown
+    if url.startswith("az") or "@" in url:
+        return  # what would be asked is none of the test's server
+    with pytest.raises(SourceError) as caught:
+        source.scan().collect()
+    assert "ab/cd" not in str(caught.value)
+
+
+def test_a_refused_name_is_masked_too(store: dict[str, str]) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source({"url": "s3://AKIA:ab/cd+ef@bucket/rows.unknown?sig=ab/cd", "storage_options": store}, Path())
+    assert "ab/cd" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 from datetime import date, datetime
@@ -154,3 +155,46 @@ def test_without_psycopg_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     source = open_source({"url": "postgresql://u:s3cret-word@127.0.0.1/d", "query": "select 1"}, tmp_path)
     with pytest.raises(MissingExtra, match=r"roadworthy\[postgres\]"):
         source.scan()
+
+
+def test_what_the_environment_puts_in_is_never_shown(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_FILE", "shop.db")
+    monkeypatch.setenv("SHOP_TOKEN", "tok-4711-secret")
+    query = "select id, '${SHOP_TOKEN}' as token from sale order by id"
+    declared = {"url": "sqlite:///${SHOP_FILE}", "query": query}
+    source = open_source(declared, shop)
+    assert source.scan().collect()["token"].to_list() == ["tok-4711-secret"] * 3
+    assert source.describe() == f"sqlite:///${{SHOP_FILE}}: {query}"
+    with pytest.raises(SourceError) as caught:
+        open_source(declared | {"query": 'select nothing, "${SHOP_TOKEN}", x${SHOP_TOKEN} from sale'}, shop).scan()
+    assert "tok-4711" not in str(caught.value)
+    assert "${SHOP_TOKEN}" in str(caught.value)
+
+
+def test_the_digest_does_not_know_the_machine(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copyfile(shop / "shop.db", elsewhere / "shop.db")
+    declared = {"url": "sqlite:///shop.db", "query": "select id from sale order by id"}
+    one, two = open_source(declared, shop), open_source(declared, elsewhere)
+    assert one.fingerprint() == two.fingerprint()
+    assert one.describe() == two.describe() == "sqlite:///shop.db: select id from sale order by id"
+
+
+def test_a_database_never_tells_a_cell(shop: Path) -> None:
+    with sqlite3.connect(shop / "shop.db") as connection:
+        connection.execute("update sale set note = cast(x'616461206f27ff' as text) where id = 2")
+    connection.close()
+    told = refused({"url": "sqlite:///shop.db", "query": "select note from sale order by id"}, shop)
+    assert "UTF-8" in told
+    assert "ada" not in told
+    assert "o'" not in told
+
+
+def test_postgres_never_tells_a_cell(postgres: str, tmp_path: Path) -> None:
+    query = "select mail::int as m from (values ('ada@' || 'example.org')) as people(mail)"
+    told = refused({"url": postgres, "query": query}, tmp_path)
+    assert "invalid input syntax for type integer: …" in told
+    assert "ada@example" not in told
+    assert 'column "prize" does not exist' in refused({"url": postgres, "query": "select prize"}, tmp_path)
+    wrong = postgres.replace(PASSWORD, "another")
+    assert "password authentication failed" in refused({"url": wrong, "query": "select 1"}, tmp_path)

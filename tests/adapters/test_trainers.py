@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
 from roadworthy.adapters.trainers import TRAINERS, trainer_named
-from roadworthy.errors import TrainingError, UnknownName
+from roadworthy.errors import MissingExtra, TrainingError, UnknownName
 from roadworthy.protocols import FittedModel, Trainer, TrainingData
 from roadworthy.records.model import ProgressLine
 from roadworthy.records.project import Task
@@ -207,3 +209,16 @@ def test_every_value_of_the_space_is_a_parameter(name: str, task: Task) -> None:
         short = {"mlp": {"epochs": 1}, "gbdt": {"rounds": 2}}.get(name, {})
         model, _ = fitted(trainer, data, **{**short, parameter: values[0]})
         assert np.isfinite(model.predict(data.valid_x)).all()
+
+
+def test_without_openmp_the_boosting_candidate_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "lightgbm.py").write_text(f"raise OSError({words!r})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("lightgbm", "roadworthy.adapters.trainers.gbdt"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(MissingExtra, match=r"libgomp\.so\.1(?s:.*)next: apt-get install libgomp1") as caught:
+        trainer_named("gbdt")
+    assert caught.value.exit_code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from roadworthy.adapters.trainers import trainer_named
+from roadworthy.adapters.trainers import custom_code, trainer_named
+from roadworthy.adapters.trainers.custom import CustomTrainer
 from roadworthy.errors import TrainingError
 from roadworthy.protocols import FittedModel, TrainingData
 from roadworthy.records.model import ProgressLine
@@ -118,6 +121,82 @@ def test_two_projects_may_each_have_a_module_of_one_name(tmp_path: Path) -> None
         assert model.best_step == step
     assert "own" not in sys.modules
     assert str(tmp_path / "first") not in sys.path
+
+
+def test_an_edit_of_any_file_that_the_function_may_import_changes_its_digest(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "own").mkdir(parents=True)
+    for name in ("models.py", "layers.py", "deep/own/blocks.py"):
+        (tmp_path / name).write_text("x = 1\n")
+    for passed_over in (".git/hook.py", "env/lib/thing.py", "site-packages/other.py"):
+        (tmp_path / passed_over).parent.mkdir(parents=True)
+        (tmp_path / passed_over).write_text("x = 1\n")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("")
+    (tmp_path / "deep" / "again").symlink_to(tmp_path, target_is_directory=True)
+
+    def digest() -> str:
+        return CustomTrainer("models:fit", tmp_path).source_digest
+
+    first = digest()
+    for name in ("models.py", "layers.py", "deep/own/blocks.py"):
+        (tmp_path / name).write_text("x = 2\n")
+        assert digest() != first
+        (tmp_path / name).write_text("x = 1\n")
+        assert digest() == first
+    (tmp_path / "layers.py").rename(tmp_path / "layer.py")
+    assert digest() != first
+    (tmp_path / "layer.py").rename(tmp_path / "layers.py")
+    for name in (".git/hook.py", "env/lib/thing.py", "site-packages/other.py", "rows.csv", "deep/notes.txt"):
+        (tmp_path / name).write_text("x = 2\n")
+    assert digest() == first
+
+
+def test_two_folders_of_one_content_have_one_digest(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own.py").write_text("x = 1\n")
+        digests.add(CustomTrainer("own:fit", tmp_path / name).source_digest)
+    assert len(digests) == 1
+
+
+def test_too_many_files_are_refused_rather_than_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(custom_code, "MOST_FILES", 3)
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text("")
+    assert CustomTrainer("a:fit", tmp_path).source_digest.startswith("sha256:")
+    (tmp_path / "d.py").write_text("")
+    with pytest.raises(TrainingError, match=r"more than 3; expected fewer(?s:.*)next: move roadworthy.toml"):
+        _ = CustomTrainer("a:fit", tmp_path).source_digest
+
+
+def test_an_installed_package_is_told_apart_by_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, site = tmp_path / "project", tmp_path / "site-packages"
+    project.mkdir()
+    (site / "brought").mkdir(parents=True)
+    (site / "brought" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(site))
+
+    def digest(version: str) -> str:
+        info = site / f"brought_by-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: brought-by\nVersion: {version}\n")
+        (info / "top_level.txt").write_text("brought\n")
+        (info / "RECORD").write_text("brought/__init__.py,,\n")
+        importlib.invalidate_caches()
+        found = CustomTrainer("brought.models:fit", project).source_digest
+        shutil.rmtree(info)
+        importlib.invalidate_caches()
+        return found
+
+    first = digest("1.0")
+    (project / "prepare.py").write_text("x = 1\n")  # the project's own files are not what this trainer runs
+    assert digest("1.0") == first
+    assert digest("1.1") != first
+    editable = CustomTrainer("brought.models:fit", project).source_digest  # on the path, of no distribution
+    (site / "brought" / "models.py").write_text("x = 1\n")
+    assert CustomTrainer("brought.models:fit", project).source_digest != editable
+    assert CustomTrainer("nowhere.models:fit", project).source_digest == ""
+    assert "brought" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,17 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "old"
     left = [name for name in names(tmp_path) if name != "out.txt"]
     assert all(name.startswith(".out.txt.") for name in left), "what is left says whose it was, and is hidden"
+
+
+def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, synced = tmp_path / "out.txt", []
+    true = os.fsync
+
+    def spy(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, target.exists()))
+        true(handle)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    with whole_file(target) as fresh:
+        fresh.write_text("new")
+    assert synced == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]

@@ -16,6 +16,9 @@ from roadworthy import api
 from roadworthy.errors import DataError, ModelError, RoadworthyError, TargetError, UsageError
 from roadworthy.records.verdict import Outcome, Readiness
 
+ELSEWHERE = {"overfit_gap", "leaks", "parity", "decision_flips"}
+"""What only training and packaging can measure."""
+
 
 @pytest.fixture(scope="module")
 def tumours() -> Any:
@@ -38,12 +41,9 @@ def test_an_estimator_is_judged_in_one_line(tumours: Any) -> None:
     estimator, x, y = tumours
     inspection = rw.inspect(estimator, x, y, standard={"accuracy": ">= 0.80"})
     outcomes = {one.metric: one.outcome for one in inspection.verdict.requirements}
-    assert outcomes == {
-        "accuracy": Outcome.PASS,
-        "skill": Outcome.PASS,
-        "roc_auc": Outcome.INSUFFICIENT,  # fewer than 100 rows of the rarer class
-        "calibration_error": Outcome.INSUFFICIENT,
-    }
+    assert (outcomes["accuracy"], outcomes["skill"]) == (Outcome.PASS, Outcome.PASS)
+    assert outcomes["roc_auc"] is Outcome.INSUFFICIENT, "fewer than 100 rows of the rarer class"
+    assert outcomes.keys().isdisjoint(ELSEWHERE), "nothing is asked that rows cannot tell"
     assert value(inspection, "accuracy") == estimator.score(x, y)
     assert inspection.model == "Pipeline"
 
@@ -104,8 +104,6 @@ def test_a_bundle_is_judged_by_its_own_standard_whichever_way_it_is_named(
     assert {"accuracy >= 0.8", "latency_p99 <= 50 ms", "size <= 5 MB", "recall >= 0.7 for every device"} <= set(
         lines[0]
     )
-    assert not any(line.startswith(("parity", "leaks", "overfit_gap", "decision_flips")) for line in lines[0])
-    assert any("parity" in note for note in found[0].notes)
     assert all(verdict.measurement is not None for verdict in found[0].verdict.requirements)
     assert any(m.slice == "device=phone" for m in found[0].evidence.measurements)
 
@@ -118,8 +116,10 @@ def test_a_standard_comes_as_a_table_a_file_or_not_at_all(tumours: Any, tmp_path
     assert strict.verdict.readiness is Readiness.NOT_READY
     assert api.inspect(estimator, x, y, standard={"accuracy": ">= 0.9999"}).verdict == strict.verdict
     none = api.inspect(estimator, x, y)
-    assert [one.metric for one in none.verdict.requirements] == ["skill", "roc_auc", "calibration_error"]
-    assert none.notes[0].startswith("overfit_gap, leaks, parity, ")
+    metrics = {one.metric for one in none.verdict.requirements}
+    assert metrics >= {"skill", "roc_auc", "calibration_error"}
+    assert metrics.isdisjoint(ELSEWHERE)
+    assert all(metric in none.notes[0] for metric in ELSEWHERE)
     asked = api.inspect(estimator, x, y, standard={"extends": "prototype", "parity": "<= 1e-6"})
     assert asked.verdict.readiness is Readiness.NOT_PROVEN, "what is asked for by name is never left out"
     few = api.inspect(estimator, x[:30], y[:30], standard={"roc_auc": ">= 0.65"})
@@ -159,7 +159,7 @@ def test_labels_that_do_not_fit_are_named(tumours: Any, diabetes: Any) -> None:
     with pytest.raises(TargetError, match="does not know the labels 2"):
         api.inspect(estimator, rows, target="label")
     text = diabetes.raw.with_columns(progression=pl.lit("high"))
-    with pytest.raises(TargetError, match="442 of 442 labels are no numbers"):
+    with pytest.raises(DataError, match="not a number"):
         api.inspect("latest", text, target="progression", project=diabetes.folder)
     with pytest.raises(TargetError, match="did you mean 'label'"):
         api.inspect(estimator, rows, target="labels")
@@ -168,3 +168,39 @@ def test_labels_that_do_not_fit_are_named(tumours: Any, diabetes: Any) -> None:
     with pytest.raises(RoadworthyError, match="no model"):
         api.inspect("no-such-model", rows, target="label")
     assert api.inspect(lambda m: m[:, 0] / 40, x, y, positive="0").evidence.measurements
+
+
+def test_a_bundle_is_sliced_and_labelled_by_clean_and_hashed_values(
+    finished: Path, clicks: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Untidy labels and names of columns make no difference, and nobody's clear name is in the evidence."""
+    monkeypatch.chdir(finished)
+    standard = {"recall": [{"at_least": 0.1, "slice": "device"}, {"at_least": 0.1, "slice": "user_id"}]}
+    plain = api.inspect("latest", clicks, target="converted", standard=standard)
+    assert b"u00000" not in msgspec.json.encode(plain)
+    assert clicks["user_id"].str.starts_with("u00000").any()
+    assert any(one.slice.startswith("user_id=") for one in plain.evidence.measurements)
+    untidy = clicks.with_columns(
+        device=pl.format(" {} ", "device"), converted=pl.format(" {} ", pl.col("converted").cast(pl.String))
+    )
+    outcomes = [one.outcome for one in plain.verdict.requirements]
+    again = api.inspect("latest", untidy, target="converted", standard=standard)
+    other = api.inspect("latest", untidy.drop("converted"), untidy["converted"].to_list(), standard=standard)
+    for same in (again, other):
+        assert [one.outcome for one in same.verdict.requirements] == outcomes
+        assert same.evidence.measurements == plain.evidence.measurements
+        assert same.evidence.holdout == plain.evidence.holdout
+
+
+def test_the_digest_of_the_rows_knows_their_order(tumours: Any) -> None:
+    estimator, x, y = tumours
+    there, back = (api.inspect(estimator, x[::step], y[::step]).evidence.holdout for step in (1, -1))
+    assert there != back
+
+
+def test_labels_that_the_contract_refuses_are_left_out_and_told(diabetes: Any) -> None:
+    odd = pl.when(pl.int_range(pl.len()) < 20).then(pl.lit("high")).otherwise(pl.col("progression").cast(pl.String))
+    found = api.inspect("latest", diabetes.raw.with_columns(progression=odd), target="progression",
+                        project=diabetes.folder)  # fmt: skip
+    assert "20 labels do not meet the contract: progression: not a number" in found.notes
+    assert value(found, "quarantined_share") == pytest.approx(20 / 442)

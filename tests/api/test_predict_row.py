@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -29,6 +31,12 @@ def without(*names: str) -> dict[str, Any]:
     return {name: value for name, value in ROW.items() if name not in names}
 
 
+def past_notes(answer: api.Prediction) -> list[str]:
+    """What was said about the past; that the version is not proven is said each time."""
+    assert answer.notes[0].startswith("clicks-1 is not proven: ")
+    return list(answer.notes[1:])
+
+
 @pytest.fixture
 def history(clicks: pl.DataFrame) -> pl.DataFrame:
     """The rows of one user, the last of them an hour before the row."""
@@ -44,9 +52,9 @@ def test_the_answer_adds_up(finished: Path) -> None:
     assert answer.threshold is not None
     assert answer.scores == {"0": 1 - answer.score, "1": answer.score}
     assert answer.decision == ("1" if answer.score >= answer.threshold else "0")
-    assert answer.notes == (
-        "no past was given, so time_since_last_click is taken as that of a first row (--history gives one)",
-    )
+    assert past_notes(answer) == [
+        "no past was given, so time_since_last_click is taken as that of a first row (--history gives one)"
+    ]
 
 
 def test_the_past_may_be_a_path_a_frame_or_the_value_itself(finished: Path, tmp_path: Path, history: Any) -> None:
@@ -61,7 +69,7 @@ def test_the_past_may_be_a_path_a_frame_or_the_value_itself(finished: Path, tmp_
         api.predict({**without("user_id", "timestamp"), "time_since_last_click": "3600.0"}, finished),
     ]
     assert all(answer == answers[0] for answer in answers[1:])
-    assert answers[0].notes == ()
+    assert past_notes(answers[0]) == []
     assert answers[0].score != first.score
 
 
@@ -70,7 +78,7 @@ def test_a_history_starts_at_the_working_directory(
 ) -> None:
     history.write_csv(tmp_path / "past.csv")
     monkeypatch.chdir(tmp_path)
-    assert api.predict(ROW, finished, history="past.csv").notes == ()
+    assert past_notes(api.predict(ROW, finished, history="past.csv")) == []
 
 
 def test_a_history_may_lack_what_no_feature_reads_but_not_what_one_does(finished: Path, history: Any) -> None:
@@ -90,11 +98,11 @@ def test_rows_of_the_past_that_training_would_not_keep_are_left_out(finished: Pa
 def test_what_the_model_does_not_take_may_lack(finished: Path, history: Any) -> None:
     """Time and entity only serve the past; without them it is missing, and a note says so."""
     answer = api.predict(without("user_id"), finished, history=history)
-    assert answer.notes == ("the row has no user_id, so time_since_last_click is missing",)
+    assert past_notes(answer) == ["the row has no user_id, so time_since_last_click is missing"]
     assert answer.score == api.predict(without("user_id", "timestamp"), finished).score
     missing = api.predict({**ROW, "time_since_last_click": None}, finished)
     assert missing.score == answer.score
-    assert missing.notes == ()
+    assert past_notes(missing) == []
 
 
 def test_every_problem_of_a_row_comes_at_once(finished: Path) -> None:
@@ -112,13 +120,39 @@ def test_every_problem_of_a_row_comes_at_once(finished: Path) -> None:
         api.predict({**ROW, "devise": "phone"}, finished)
 
 
-@pytest.mark.parametrize("given", ["soon", float("inf"), "1e999", {"a": 1}])
+@pytest.mark.parametrize("given", ["soon", float("inf"), "1e999"])
 def test_an_aggregate_that_is_no_number_is_a_problem_of_the_row(finished: Path, given: object) -> None:
     with pytest.raises(DataError) as caught:
         api.predict({**ROW, "clicks": None, "time_since_last_click": given}, finished)
     found = [problem.found for problem in caught.value.problems]
     assert found[0] == "clicks: missing"
     assert found[1].startswith("time_since_last_click: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (10**40, "a whole number of 133 bits"),
+        (-(2**64), "a whole number of 65 bits"),
+        (Decimal("1" * 39), "a decimal number of more than 38 digits"),
+        ([1], "a list"),
+        ({"a": 1}, "an object"),
+        (b"private", "a bytes"),
+        ("\ud800", "a text with half a surrogate pair"),
+    ],
+)
+def test_a_value_that_is_no_cell_is_named_by_its_field_and_not_shown(finished: Path, given: object, found: str) -> None:
+    for field in ("clicks", "user_id", "time_since_last_click"):
+        with pytest.raises(DataError, match="cannot be read") as caught:
+            api.predict({**ROW, field: given, "device": []}, finished)
+        said = {problem.where: problem.found for problem in caught.value.problems}
+        assert said == {field: found, "device": "a list"}
+        assert "private" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [31, Decimal("31.5"), np.int8(31), np.float32(31.5), True])
+def test_numbers_of_every_kind_are_answered(finished: Path, given: object) -> None:
+    assert api.predict({**ROW, "dwell_seconds": given}, finished).score is not None
 
 
 def test_part_of_the_aggregates_is_not_enough(visits: Any) -> None:

@@ -194,3 +194,28 @@ def test_memory_does_not_grow_with_the_rows(diabetes: Any, tmp_path: Path) -> No
         env={**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert int(done.stdout) < 40
+
+
+def test_the_rows_that_are_read_are_never_written_over(visits: Any, tmp_path: Path) -> None:
+    """However the source is named, the past included; a link to it is no way round."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rows = folder / "rows.parquet"
+    visits.raw.head(20).write_parquet(rows)
+    before = rows.read_bytes()
+    (tmp_path / "link.parquet").symlink_to(rows)
+    for data in (rows, str(rows), str(folder / "r*.parquet"), {"path": str(rows)}, folder, tmp_path / "link.parquet"):
+        for out in (rows, tmp_path / "link.parquet"):
+            with pytest.raises(UsageError, match="would overwrite the rows"):
+                api.score(data, out, visits.folder)
+    for history in (rows, str(rows), str(folder / "*.parquet")):
+        with pytest.raises(UsageError, match="would overwrite the rows"):
+            api.score(visits.raw.head(3), rows, visits.folder, history=history)
+    with pytest.raises(UsageError, match="stand among them"):
+        api.score(folder, folder / "out.parquet", visits.folder)
+    assert rows.read_bytes() == before
+
+
+def test_a_version_that_is_not_ready_says_so(visits: Any, tmp_path: Path) -> None:
+    result = api.score(visits.raw.head(3), tmp_path / "out.parquet", visits.folder)
+    assert result.notes[0].startswith("clicks-1 is not ")

@@ -172,7 +172,7 @@ def test_a_history_is_named_from_where_the_command_is_typed(
     monkeypatch.chdir(Path(rows).parent)
     said = typed("predict", json.dumps(ROW), "--history", "rows.parquet", "-p", str(finished))
     assert said.code == 0, said.err
-    assert "note" not in said.out
+    assert "no past was given" not in said.out
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

@@ -207,6 +207,11 @@ def test_slices_share_the_error_and_keep_missing_apart() -> None:
     assert [item.slice for item in found] == ["device=a", "device=b", "device=missing"]
     assert all(item.confidence == pytest.approx(0.98) for item in found)
     assert sum(item.n for item in found) == s.n
+    wanted = slice_measure("accuracy", s, groups, "device", expected=["a", "watch"], confidence=0.94)
+    assert [(item.slice, item.insufficient) for item in wanted if item.n == 0] == [
+        ("device=watch", "no row to measure")
+    ]
+    assert all(item.confidence == pytest.approx(0.985) for item in wanted)
     with pytest.raises(DataError, match="600 values"):
         slice_measure("accuracy", s, np.arange(s.n), "id")
 

@@ -59,6 +59,17 @@ def test_the_lower_bound_clears_the_constraint_not_just_the_value() -> None:
     assert "nothing was asked of the other kind of error" in free.explanation
 
 
+def test_after_tuning_the_bounds_claim_no_more_than_they_hold() -> None:
+    spec = DecisionSpec(threshold={"maximize": "recall", "subject_to": "precision >= 0.80"})
+    plain, tuned = (choose_threshold(spec, sample(), tuned=tuned) for tuned in (False, True))
+    assert plain.threshold == tuned.threshold
+    assert "all thresholds tried on these scores hold together with 95% confidence" in plain.explanation
+    assert "tuning" not in plain.explanation
+    assert "picked the candidate's parameters on the same folds" in tuned.explanation
+    free = choose_threshold(DecisionSpec(threshold={"maximize": "recall"}), sample(), tuned=True)
+    assert "tuning" not in free.explanation  # nothing is claimed, so nothing is taken back
+
+
 def test_a_constraint_that_nothing_proves_is_said_plainly() -> None:
     found = choose({"maximize": "recall", "subject_to": "precision >= 99.9 %"}, sample(300))
     assert "No threshold proves precision >= 0.999" in found.explanation

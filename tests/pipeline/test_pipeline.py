@@ -129,8 +129,8 @@ stage, project = sys.argv[1], sys.argv[2]
 
 def deadly(original):
     def dying(self, name, digest, kind, work, *more, **words):
-        def work_and_die(folder):
-            record = work(folder)
+        def work_and_die(folder, key):
+            record = work(folder, key)
             if name == stage:
                 os.kill(os.getpid(), signal.SIGKILL)
             return record

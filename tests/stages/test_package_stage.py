@@ -25,9 +25,10 @@ from roadworthy.records.digests import canonical_json, digest_bytes
 from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.model import Bundle, Candidate, Choice, TrainedModel, Validation
 from roadworthy.records.project import AlertSpec, DataSpec, ProjectSpec, Task
+from roadworthy.records.verdict import Readiness
 from roadworthy.stages import monitor, package
 from roadworthy.stages.package_checks import decisions, int8_refused, parity_between
-from roadworthy.standard import Requirement, Standard, Trigger
+from roadworthy.standard import CATALOGUE, Requirement, Standard, Trigger, judge
 from roadworthy.testing.memory import SilentReporter
 from roadworthy.transforms.encoding import Encoder
 from roadworthy.transforms.expressions import Kind
@@ -143,6 +144,8 @@ def make(
         ),
         alerts=AlertSpec(notify=("slack://secret-token",)),
     )
+    fitting = tuple(item for item in STANDARD.requirements if task in CATALOGUE[item.metric].tasks)
+    standard = msgspec.structs.replace(STANDARD, requirements=fitting)
     frame = table(task, rows)
     held = rows // 4
     parts = pl.DataFrame(
@@ -209,8 +212,8 @@ def make(
         parts=folder / "parts.parquet",
         split=split,
         spec=spec,
-        standard_toml=STANDARD.to_toml(),
-        monitor=monitor.monitor_plan(spec, STANDARD),
+        standard_toml=standard.to_toml(),
+        monitor=monitor.monitor_plan(spec, standard),
     )
 
 
@@ -261,10 +264,23 @@ def test_the_packages_own_measurements_join_the_evidence(tmp_path: Path) -> None
     assert found["size"].value == found["size"].upper == bundle.after.size_bytes  # the stale one is replaced
     assert found["size"].unit == "bytes"
     assert found["parity"].upper == bundle.parity
+    assert "int8" not in found["parity"].method
     assert found["latency_p99"].upper is not None
     assert sum(item.metric == "size" for item in bundle.evidence.measurements) == 1
     model = (tmp_path / "out" / package.BUNDLE / "model.onnx").read_bytes()
     assert bundle.evidence.subject == digest_bytes(model)
+
+
+def test_latency_is_measured_at_the_confidence_that_is_asked(tmp_path: Path) -> None:
+    strict = Requirement(metric="latency_p99", at_most=50.0, confidence=0.99, phases=(Phase.RELEASE,))
+    standard = Standard(
+        preset="none",
+        requirements=(strict, Requirement(metric="size", at_most=5e6, confidence=0.99, phases=strict.phases)),
+    )
+    bundle = packaged(replace(make(tmp_path), standard_toml=standard.to_toml()), tmp_path / "out")
+    assert measured(bundle)["latency_p99"].confidence == 0.99
+    assert measured(bundle)["latency_p50"].confidence == 0.95
+    assert judge(standard, bundle.evidence).readiness is Readiness.READY
 
 
 def test_a_graph_that_differs_from_its_framework_is_evidence_not_silence(tmp_path: Path) -> None:
@@ -286,6 +302,7 @@ def test_int8_ships_only_with_proof_and_is_measured_again(tmp_path: Path, monkey
     assert bundle.variant == "int8"
     assert measured(bundle)["accuracy"].value == 0.8
     assert bundle.parity <= 1e-5  # of the float graph that it was made from
+    assert measured(bundle)["parity"].method.endswith("of the float graph that int8 was made from")
     operators = {
         node.op_type
         for node in onnx.load_from_string((tmp_path / "out" / package.BUNDLE / "model.onnx").read_bytes()).graph.node

@@ -253,6 +253,22 @@ def test_both_ways_are_alike_and_the_holdout_stays_untouched(
     assert max(later) > min(asked[2])  # at random, later rows and rows of the same entity do train
 
 
+@pytest.mark.usefixtures("plain_inputs")
+def test_with_disjoint_entities_both_ways_are_asked_about_newcomers(tmp_path: Path) -> None:
+    spy, spec = Spy(), made_spec(Task.BINARY, "spy", time="t", entity="who")
+    spec = msgspec.structs.replace(spec, data=msgspec.structs.replace(spec.data, entity_disjoint=True))
+    frame = numbered(ROWS).with_columns(
+        who=pl.when(pl.col("_row") % 3 == 0).then(pl.lit("old")).otherwise(pl.format("n{}", pl.col("_row") // 6))
+    )
+    gap_of(trained(tmp_path, frame, spec, {"spy": spy}))
+    fits, asked = spy.trained[5:], spy.asked[5:]
+    assert set().union(*asked[:2]) == set().union(*asked[2:]) != set()
+    who = dict(frame.select("_row", "who").iter_rows())
+    for learned, ahead in zip(fits[:2], asked[:2], strict=True):
+        assert not {who[row] for row in learned} & {who[row] for row in ahead}
+    assert not any(who[row] == "old" for row in set().union(*asked))
+
+
 def test_a_large_training_part_is_thinned_by_whole_entities() -> None:
     rng = np.random.default_rng(0)
     groups = np.concatenate([np.zeros(9_000, dtype=np.int64), rng.integers(1, 9_000, 60_000)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import polars as pl
@@ -259,6 +260,36 @@ def _row_numbers_as_inputs(folder: Path, spy: Spy, time: str) -> tuple[Done, lis
     return Done(model, split, folder / "m", frame, parts, told), fits, predicted
 
 
+def test_disjoint_entities_neither_stop_nor_judge_what_learned_from_them(tmp_path: Path) -> None:
+    spec = made_spec(time="t", entity="who", folds=3)
+    spec = msgspec.structs.replace(spec, data=msgspec.structs.replace(spec.data, entity_disjoint=True))
+    path = made_rows(tmp_path)
+    frame = pl.read_parquet(path).with_columns(a=pl.col("_row").cast(pl.Float64))
+    late = pl.Series(np.random.default_rng(0).integers(0, 80, frame.height))
+    frame = frame.with_columns(who=((frame["t"].to_physical() + late) // 6).cast(pl.String))
+    frame.write_parquet(path)
+    train.run_split(TABLE, path, spec, tmp_path, "sha256:split")
+    who = dict(frame.select("_row", "who").iter_rows())
+    parts = dict(pl.read_parquet(tmp_path / "parts.parquet").select("_row", "fold").iter_rows())
+    rows = train_folds.Rows(path, tmp_path / "parts.parquet", spec, _kinds(spec), by_time=True)
+    fittings = [*rows.folds(), rows.final()]
+    assert len(fittings) == 4
+    for fitting in fittings:
+        number = next(column for column in fitting.encoder.numbers if column.name == "a")
+        learned, stopping = (
+            {who[int(row)] for row in np.rint(x[:, 0].astype(float) * number.scale + number.mean)}
+            for x in (fitting.data.x, fitting.data.valid_x)
+        )
+        judged = {who[row] for row in fitting.rows}
+        assert learned
+        assert stopping
+        assert judged
+        assert not learned & stopping
+        assert not (learned | stopping) & judged
+        assert {parts[row] for row in fitting.rows} == {fitting.fold}
+    assert rows.notes == []
+
+
 def _kinds(spec: ProjectSpec) -> Any:
     from roadworthy.transforms.features import FeaturePlan  # noqa: PLC0415  # one test only
 
@@ -338,6 +369,28 @@ def test_tuning_finds_the_better_value_within_its_trials(tmp_path: Path) -> None
     assert "tuning made 4 trials" in done.model.candidates[0].notes[-1]
     again = trained(tmp_path / "again", spec, {"spy": Spy(values=(-0.2, 0.3, 40.0))})
     assert again.model.candidates[0].parameters == done.model.candidates[0].parameters
+
+
+@pytest.mark.parametrize("fault", [ValueError("too deep"), FloatingPointError(), MemoryError("too wide")])
+def test_a_draw_that_breaks_is_counted_and_not_chosen(tmp_path: Path, fault: Exception) -> None:
+    @dataclass
+    class Brittle(Spy):
+        def fit(
+            self, data: TrainingData, parameters: Mapping[str, Any], report: Callable[[ProgressLine], None]
+        ) -> FittedModel:
+            if parameters["offset"] in breaking:
+                raise fault
+            return Spy.fit(self, data, parameters, report)
+
+    breaking = {40.0}
+    spec = made_spec(Task.REGRESSION, candidates=("spy",), folds=2, tune="20 trials")
+    done = trained(tmp_path, spec, {"spy": Brittle(values=(-0.2, 40.0))})
+    assert done.model.failures == {}
+    assert done.model.candidates[0].parameters["offset"] != 40.0
+    assert "tuning made 3 trials, 1 of which broke" in done.model.candidates[0].notes[-1]
+    breaking.add(0.0)  # the defaults themselves
+    with pytest.raises(TrainingError, match=type(fault).__name__):
+        trained(tmp_path / "again", spec, {"spy": Brittle(values=(-0.2, 40.0))})
 
 
 def test_what_the_project_file_says_is_not_tuned(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roadworthy.adapters.trainers import TRAINERS
 from roadworthy.errors import DataError, TargetError, UnknownName
@@ -16,9 +18,11 @@ from roadworthy.records.data import CleanRows, FeatureTable, Split
 from roadworthy.records.evidence import Evidence, Measurement
 from roadworthy.records.model import GraphCost, TrainedModel, Validation
 from roadworthy.records.project import DataSpec, DecisionSpec, ProjectSpec, Task, TrainingSpec
+from roadworthy.records.verdict import Outcome
 from roadworthy.stages import features, train, validate
-from roadworthy.stages.validate_rows import slice_labels
+from roadworthy.stages.validate_rows import Slices
 from roadworthy.standard import Requirement
+from roadworthy.standard.judge import judge_requirement
 from roadworthy.testing.memory import SilentReporter
 
 COST = GraphCost(size_bytes=1000, p50_ms=0.1, p99_ms=0.2, runs=10)
@@ -238,6 +242,15 @@ def test_a_candidate_that_provably_fails_the_standard_is_passed_over(world: Worl
     assert "Every candidate fails the standard" in choice.explanation
 
 
+def test_a_candidate_that_is_too_large_is_passed_over(world: World) -> None:
+    required = (Requirement(metric="size", at_most=50_000.0), Requirement(metric="skill", at_least=0.05))
+    large = {"logistic": msgspec.structs.replace(COST, size_bytes=60_000), "gbdt": COST}
+    choice = world.validate(requirements=required, costs=large).choice
+    assert choice.candidate == "gbdt"
+    assert {row["candidate"]: row["fails"] for row in choice.table} == {"logistic": ["size <= 50 kB"], "gbdt": []}
+    assert "logistic provably fails size <= 50 kB" in choice.explanation
+
+
 def test_a_slice_that_does_not_exist_is_an_error_not_a_gap(world: World) -> None:
     evidence = world.validate(requirements=(Requirement(metric="accuracy", at_least=0.1, slice="devise"),)).evidence
     assert "devise" in of(evidence, "accuracy", "devise=?").error
@@ -310,11 +323,51 @@ def test_the_other_tasks_reach_evidence_too(tmp_path: Path, task: Task) -> None:
 
 
 def test_numbers_of_many_values_are_sliced_into_quarters() -> None:
-    labels = slice_labels(pl.Series("age", [*range(100), None]))
-    assert sorted({label for label in labels if label is not None}) == [
-        "24.75 to below 49.5",
-        "49.5 to below 74.25",
-        "74.25 or more",
-        "below 24.75",
-    ]
+    age = pl.Series("age", [*range(100), None])
+    cut = Slices.learned(age)
+    labels = cut.labels(age)
+    quarters = ["1 of 4: below 25", "2 of 4: 25 to below 50", "3 of 4: 50 to below 75", "4 of 4: 75 or more"]
+    assert sorted({label for label in labels if label is not None}) == quarters
+    assert cut.groups == (*quarters, "missing")
     assert labels[-1] is None
+    # the edges are those of the rows it was learned from, whatever is asked
+    assert list(cut.labels(pl.Series("age", [49, 50, 5000]))) == [quarters[1], quarters[2], quarters[3]]
+
+
+@pytest.mark.parametrize("start", [1_700_000_000.0, 0.123456789, 1e-9])
+def test_quarters_of_close_values_stay_apart(start: float) -> None:
+    step = 1.0 if start > 1 else start * 1e-9
+    values = pl.Series("at", [start + place * step for place in range(100)])
+    cut = Slices.learned(values)
+    assert pl.Series(list(cut.labels(values))).value_counts()["count"].to_list() == [25] * 4
+    assert len(set(cut.groups)) == 4
+
+
+@given(st.lists(st.integers(-3, 40), min_size=1, max_size=200))
+def test_every_group_that_is_learned_has_rows(values: list[int]) -> None:
+    column = pl.Series("x", values)
+    cut = Slices.learned(column)
+    assert set(cut.labels(column)) == set(cut.groups)
+
+
+def test_a_group_that_the_holdout_lacks_is_not_met_by_its_absence(world: World, tmp_path: Path) -> None:
+    frame = pl.read_parquet(world.rows)
+    held = pl.read_parquet(world.parts).filter(pl.col("part") == "holdout")["_row"].implode()
+    tablet = pl.col("_row").is_in(held) & (pl.col("device") == "tablet")
+    (tmp_path / "features").mkdir()
+    frame.with_columns(pl.when(tablet).then(pl.lit("phone")).otherwise(pl.col("device")).alias("device")).write_parquet(
+        tmp_path / "features" / "rows.parquet"
+    )
+    (tmp_path / "split").symlink_to(world.folder / "split")
+    (tmp_path / "train").symlink_to(world.folder / "train")
+    columns = dict(world.spec.contract.columns)
+    columns["device"] = msgspec.structs.replace(columns["device"], allowed=("desk", "phone", "tablet", "watch"))
+    spec = msgspec.structs.replace(world.spec, contract=Contract(columns=columns))
+    evidence = World(spec, world.trained, world.split, tmp_path).validate().evidence
+    by_device = {item.slice: item for item in evidence.measurements if item.slice.startswith("device=")}
+    assert set(by_device) == {"device=desk", "device=phone", "device=tablet", "device=watch"}
+    for absent in ("device=tablet", "device=watch"):
+        assert (by_device[absent].n, by_device[absent].insufficient) == (0, "no row to measure")
+    assert all(item.confidence == pytest.approx(1 - 0.1 / 4) for item in by_device.values())
+    (required,) = [item for item in REQUIRED if item.slice]
+    assert judge_requirement(required, evidence.measurements).outcome is Outcome.INSUFFICIENT

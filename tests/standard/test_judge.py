@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,3 +126,44 @@ def test_readiness_and_exit_codes() -> None:
     assert judge(two, evidence_of(good, measured(0.6, 0.7, 0.8, "recall"))).exit_code == 0
     assert judge(two, evidence_of(good, open_recall)).exit_code == 3
     assert judge(two, evidence_of(measured(0.1, 0.2, 0.3), open_recall)).exit_code == 1
+
+
+def test_an_exact_figure_holds_at_any_confidence() -> None:
+    for metric, value, bound in (("size", 4e6, 5e6), ("leaks", 0.0, 0.0), ("decision_flips", 0.0, 0.001)):
+        required = Requirement(metric=metric, at_most=bound, confidence=0.99)
+        assert judge_requirement(required, [measured(value, value, value, metric)]).outcome is Outcome.PASS
+        over = bound + 1
+        assert judge_requirement(required, [measured(over, over, over, metric)]).outcome is Outcome.FAIL
+    sampled = Requirement(metric="accuracy", at_least=0.8, confidence=0.99)
+    verdict = judge_requirement(sampled, [measured(0.85, 0.9, 0.95)])
+    assert verdict.outcome is Outcome.INSUFFICIENT
+    assert "holds at 95 %, required are 99 %" in verdict.sentence
+
+
+def test_rounding_never_contradicts_the_verdict() -> None:
+    missed = judge_requirement(ACCURACY, [measured(0.7, 0.75, 0.79998)])
+    assert missed.outcome is Outcome.FAIL
+    assert "it is at most 0.79998, which rules out >= 0.8" in missed.sentence
+    opened = judge_requirement(ACCURACY, [measured(0.799998, 0.79999, 0.81)])
+    assert "accuracy is 0.79999 over" in opened.sentence
+    assert "from 0.799998 to 0.81" in opened.sentence
+    parity = judge_requirement(Requirement(metric="parity", at_most=1e-5), [measured(*3 * [1.0004e-5], "parity")])
+    assert parity.sentence.startswith("parity is 1.0004e-05")
+
+
+def test_a_share_names_the_rows_that_it_is_counted_over() -> None:
+    required = Requirement(metric="recall", at_least=0.7)
+    verdict = judge_requirement(required, [measured(0.8, 0.9, 0.95, "recall", among=52)])
+    assert verdict.sentence.startswith("recall is 0.9 over 52 events in 100 rows.")
+
+
+def test_a_requirement_has_one_bound() -> None:
+    with pytest.raises(ValueError, match="both at_least and at_most"):
+        Requirement(metric="accuracy", at_least=0.8, at_most=0.9)
+    with pytest.raises(ValueError, match="no bound"):
+        Requirement(metric="accuracy")
+
+
+def test_a_line_says_the_bound_and_no_other() -> None:
+    assert Requirement(metric="accuracy", at_least=0.80004).line() == "accuracy >= 0.80004"
+    assert Requirement(metric="size", at_most=5 * 2**20).line() == "size <= 5.24288 MB"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roadworthy.errors import ProjectFileError, UnknownName
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
 from roadworthy.standard import CATALOGUE, PRESETS, Direction, metric_named, parse_standard
-from roadworthy.standard.units import format_quantity, parse_quantity
+from roadworthy.standard.units import UNITS, exact_quantity, format_quantity, parse_quantity, quantity_beside
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -112,3 +114,27 @@ def test_standard_splits_by_phase() -> None:
     live = {r.metric for r in standard.of_phase(Phase.LIVE)}
     assert "availability" in live
     assert "parity" not in live
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_confidence_holds_for_the_preset_too(task: Task) -> None:
+    standard = parse_standard({"extends": "critical", "confidence": 0.99, "size": "<= 1 MB"}, task)
+    assert {requirement.confidence for requirement in standard.requirements} == {0.99}
+
+
+def test_a_model_no_better_than_a_constant_answer_does_not_meet_the_default() -> None:
+    for task in (Task.BINARY, Task.MULTICLASS):
+        for preset in ("service", "critical"):
+            lines = [requirement.line() for requirement in parse_standard({"extends": preset}, task).requirements]
+            assert "lift >= 0" in lines
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9), st.sampled_from(sorted(UNITS)))
+def test_a_shown_quantity_stands_on_its_own_side_of_the_bound(value: float, bound: float, base: str) -> None:
+    for shown in (quantity_beside(value, bound, base), quantity_beside(value, value, base)):
+        assert shown
+    if base in {"", "count", "target"}:
+        read = float(quantity_beside(value, bound, base).replace(",", ""))
+        assert (read > bound) == (value > bound)
+        assert (read < bound) == (value < bound)
+        assert float(exact_quantity(value, base).replace(",", "")) == pytest.approx(value, rel=1e-11)

@@ -13,7 +13,7 @@ import pytest
 from roadworthy.errors import DataError, ProjectFileError
 from roadworthy.records.contract import ColumnContract as Column
 from roadworthy.records.contract import ColumnType, Contract, MissingPolicy
-from roadworthy.transforms.cleaning import CleaningCounts, CleaningPlan, contract_for_hashed
+from roadworthy.transforms.cleaning import CleaningCounts, CleaningPlan, contract_for_hashed, without_sentinels
 
 INTEGER, NUMBER, BOOLEAN = ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN
 CATEGORY, TEXT, TIME = ColumnType.CATEGORY, ColumnType.TEXT, ColumnType.TIME
@@ -302,13 +302,33 @@ def test_a_contract_that_contradicts_itself_is_refused_with_all_problems() -> No
 
 
 def test_personal_columns_are_read_as_hashes_and_no_reason_holds_a_value() -> None:
-    contract = Contract(columns={"who": Column(type=INTEGER, min=0, missing=REJECT), "y": Column(type=NUMBER)})
+    who = Column(type=INTEGER, min=0, missing=REJECT, sentinels=("-1",))
+    contract = Contract(columns={"who": who, "y": Column(type=NUMBER)})
     hashed = contract_for_hashed(contract, ["who"])
-    assert hashed.columns["who"] == Column(type=TEXT, missing=REJECT)
+    assert hashed.columns["who"] == Column(type=TEXT, missing=REJECT, sentinels=("-1",))
+    assert contract_for_hashed(hashed, ["who"]) == hashed
     plan = CleaningPlan.build(hashed, "", "y")
     raw = table(who=["9f86d081", None], y=["secret", "1"])
     found = reasons_of(plan, raw)
     assert found == {0: ["y: not a number"], 1: ["who: missing"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pl.Series(["?", " ? ", "a", None, "-1"]), [None, None, "a", None, None]),
+        (pl.Series([-1, 2, None]), [None, 2, None]),
+        (pl.Series([-1.0, 2.5]), [None, 2.5]),
+        (pl.Series(["?", "a"], dtype=pl.Categorical), [None, "a"]),
+        (pl.Series([], dtype=pl.String), []),
+        (pl.Series([[1]]), [[1]]),
+    ],
+)
+def test_sentinels_are_taken_out_before_hashing(values: pl.Series, expected: list[object]) -> None:
+    found = without_sentinels(values, ("?", "-1"))
+    assert found.to_list() == expected
+    assert found.dtype == values.dtype
+    assert without_sentinels(values, ()) is values
 
 
 def test_repairs_are_counted_by_cell() -> None:

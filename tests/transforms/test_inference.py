@@ -256,6 +256,12 @@ def test_people_groups_times_and_entities_are_found() -> None:
     assert "example.org" not in everything
 
 
+def test_what_means_missing_in_a_personal_column_stays_declared() -> None:
+    found = inferred(user_id=["?" if at % 9 == 0 else f"u{at % 80}" for at in range(N)])
+    assert "user_id" in found.personal
+    assert found.contract.columns["user_id"].sentinels == ("?",)
+
+
 def test_dates_in_parts_are_pointed_out() -> None:
     found = inferred(year=cycle(2012, 2013), month=[at % 12 + 1 for at in range(N)], hr=[at % 24 for at in range(N)])
     assert found.time == ""

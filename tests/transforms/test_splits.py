@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from roadworthy.errors import DataError, TargetError, UnknownName
 from roadworthy.records.project import Task
+from roadworthy.transforms.newcomers import newcomers
 from roadworthy.transforms.splits import (
     HOLDOUT,
     TRAIN,
@@ -135,7 +136,9 @@ def test_stratified_keeps_proportions_to_a_row() -> None:
 
 def test_entities_unseen_in_training_are_counted_and_seen_ones_may_be_dropped() -> None:
     frame = table(100, times=list(range(100))).with_columns(
-        e=pl.when(pl.col("_row") < 90).then(pl.lit("old")).otherwise(pl.format("new{}", pl.col("_row")))
+        e=pl.when((pl.col("_row") < 90) & (pl.col("_row") != 50))
+        .then(pl.lit("old"))
+        .otherwise(pl.format("new{}", pl.col("_row")))
     )
     _, facts = split(frame, time="t", entity="e")
     assert (facts.unseen_entities, facts.dropped, facts.holdout_rows) == (10, 0, 20)
@@ -144,6 +147,29 @@ def test_entities_unseen_in_training_are_counted_and_seen_ones_may_be_dropped() 
     assert parts.filter(part=HOLDOUT)["_row"].min() == 90
     with pytest.raises(DataError, match="entity_disjoint leaves no row"):
         split(frame.with_columns(e=pl.lit("one")), time="t", entity="e", entity_disjoint=True)
+
+
+def test_disjoint_entities_are_disjoint_within_training_too() -> None:
+    frame = table(200, times=list(range(200))).with_columns(
+        e=pl.when(pl.col("_row") % 3 == 0).then(pl.lit("old")).otherwise(pl.format("n{}", pl.col("_row") // 4))
+    )
+    parts, facts = split(frame, time="t", entity="e", folds=4, entity_disjoint=True)
+    loose, _ = split(frame, time="t", entity="e", folds=4)
+    train = parts.filter(part=TRAIN)
+    assert train.equals(loose.filter(part=TRAIN))  # rows of seen entities still train the later folds
+    fold = train["fold"].fill_null(-1).to_numpy()
+    who = frame.join(train, on="_row", how="semi").sort("_row")["e"]
+    new = newcomers(who, fold)
+    for number in range(4):
+        earlier = set(who.filter(pl.Series(fold < number)))
+        assert not earlier & set(who.filter(pl.Series(new & (fold == number))))
+        assert set(who.filter(pl.Series(~new & (fold == number)))) <= earlier
+    seen = int((~new & (fold >= 0)).sum())
+    assert seen > 30
+    assert f"The folds do not predict {seen:,} training rows whose entity an earlier fold has." in facts.explanation
+    late = frame.with_columns(e=pl.when(pl.col("_row") < 165).then(pl.lit("old")).otherwise(pl.lit("late")))
+    with pytest.raises(DataError, match="entity_disjoint leaves no training row to be validated"):
+        split(late, time="t", entity="e", entity_disjoint=True)
 
 
 def test_a_block_before_which_only_one_class_was_seen_is_not_validated() -> None:
@@ -208,5 +234,5 @@ def test_early_stopping_rows_are_the_latest_unless_a_class_would_be_lost() -> No
     aside = carve(late, task=Task.BINARY, seed=7, times=times)
     assert set(late[~aside]) == {0, 1}
     groups = pl.Series("e", np.arange(100) // 4)
-    by_entity = carve(codes, task=Task.BINARY, seed=7, entities=groups)
+    by_entity = carve(codes, task=Task.BINARY, seed=7, entities=groups, times=times)
     assert not set(groups.filter(pl.Series(by_entity))) & set(groups.filter(pl.Series(~by_entity)))

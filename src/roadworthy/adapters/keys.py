@@ -1,17 +1,22 @@
 """The project's keys: one pair that signs bundles, one secret that hashes personal columns.
 
 In: a project folder. Out: ``Keys`` (signs) and its ``Hasher`` (hides). The files stand in
-``<project>/.roadworthy/keys/`` (folder 0700, secrets 0600, kept out of version control) and are never
-overwritten. Laws: ``verify(keys.public_pem, m, keys.sign(m))`` for every message; a hash depends on the key
-and the trimmed text alone; a missing or blank value stays missing. Ed25519 is RFC 8032, BLAKE2b RFC 7693.
+``<project>/.roadworthy/keys/`` (folders 0700, secrets 0600, ``.roadworthy`` kept out of version control) and are
+never overwritten. Laws: ``verify(keys.public_pem, m, keys.sign(m))`` for every message; a hash depends on the key
+and the trimmed text alone, in which a whole number has no point; a missing or blank value stays missing. Ed25519 is
+RFC 8032, BLAKE2b RFC 7693.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +37,11 @@ _REMEMBERED = 1 << 21  # hashes kept at hand: some 300 MB of memory, unless one 
 
 # Polars may run a second column inside a call that waits for its thread pool; waiting without end would lock up both.
 _PATIENCE_S = 5.0
+
+# what file systems say that have no hard links or no locks
+_UNSUPPORTED = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOLCK})
+
+_WHOLE_BELOW = 2.0**63  # a whole number above it has no Int64, and a point in its text form
 
 
 class Hasher:
@@ -69,7 +79,8 @@ class Hasher:
         """The hashes of a column of any type, through its text form; String, same name and length.
 
         Every distinct text is hashed once, also over many calls: Polars numbers the texts, and the number finds
-        the hash. Law: ``hash(s)[i] == hash_one(s.cast(String)[i])``. Raises DataError for lists and records.
+        the hash. Law: ``hash(s)[i] == hash_one(t[i])`` where t is the text as it stands, and for numbers the shortest
+        one: 42, 42.0 and a decimal 42.00 are "42", NaN is missing. Raises DataError for lists and records.
         """
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
             raise DataError(
@@ -77,7 +88,7 @@ class Hasher:
                 problems=(Problem(str(series.dtype), where=f"column {series.name}", expected="text or numbers"),),
                 next_step="take one text or number a row out of it in the source",
             )
-        texts = series.cast(pl.String)
+        texts = _texts(series)
         if not self._lock.acquire(timeout=_PATIENCE_S):
             return pl.Series(series.name, list(map(self.hash_one, texts.to_list())), dtype=pl.String)
         try:
@@ -101,6 +112,20 @@ class Hasher:
             raise RuntimeError("this version of Polars does not number categories in sequence")
         added = pl.Series("hash", list(map(self.hash_one, fresh["text"].to_list())), dtype=pl.String)
         self._hashes = pl.concat([self._hashes, added], rechunk=True)
+
+
+def _texts(series: pl.Series) -> pl.Series:
+    """The text form of each value, which does not depend on how a number is held."""
+    dtype = series.dtype
+    if dtype.is_decimal():
+        written = series.cast(pl.String)
+        return written.str.replace(r"(\.\d*?)0+$", "${1}").str.strip_suffix(".")
+    if not dtype.is_float():
+        return series.cast(pl.String)
+    finite = series.fill_nan(None)
+    whole = (finite == finite.floor()) & (finite.abs() < _WHOLE_BELOW)
+    integers = finite.cast(pl.Int64, strict=False).cast(pl.String)
+    return integers.zip_with(whole.fill_null(value=False), finite.cast(pl.String))
 
 
 class Keys:
@@ -139,16 +164,17 @@ def create_keys(project: Path) -> Keys:
     """
     folder = keys_folder(project)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+        _private(folder.parent)
+        _private(folder)
         pem = Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        _write_new(folder / _SIGNING, pem)
-        _write_new(folder / _HASHING, secrets.token_bytes(_HASHING_KEY_BYTES).hex().encode() + b"\n")
+        with _alone_in(folder) as alone:
+            if alone:
+                _remove_leftovers(folder)
+            _write_new(folder / _SIGNING, pem)
+            _write_new(folder / _HASHING, secrets.token_bytes(_HASHING_KEY_BYTES).hex().encode() + b"\n")
+            _sync(folder)
     except OSError as error:
         raise StorageError(
             f"the project's keys cannot be written: {error.strerror}",
@@ -158,23 +184,82 @@ def create_keys(project: Path) -> Keys:
     return load_keys(project)
 
 
+def _private(folder: Path) -> None:
+    """A folder that nobody else reads and no version control takes in."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[bool]:
+    """Whether no other process makes keys here meanwhile; false where the file system knows no locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            alone = True
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            alone = False
+        yield alone
+    finally:
+        os.close(handle)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a killed process left half done: each may hold a private key."""
+    for name in (_SIGNING, _HASHING):
+        for leftover in folder.glob(f".{name}.*"):
+            leftover.unlink(missing_ok=True)
+
+
 def _write_new(path: Path, content: bytes) -> None:
     """Publish a secret whole under a new name; keep the one that is there."""
     if path.exists():
         return
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if not path.exists():
-            os.link(fresh, path)
+        _write_secret(fresh, content)
+        os.link(fresh, path)
     except FileExistsError:
-        return  # another process made it between the two lines above; its key stands
+        return  # another process made it meanwhile; its key stands
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _write_directly(path, content)
     finally:
-        fresh.unlink()
+        fresh.unlink(missing_ok=True)
+
+
+def _write_directly(path: Path, content: bytes) -> None:
+    """The same where the file system has no hard links: never over a file that is there, and none left half written."""
+    try:
+        _write_secret(path, content)
+    except FileExistsError:
+        return  # another process made it meanwhile; its key stands
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load_keys(project: Path) -> Keys:

@@ -1,7 +1,8 @@
 """Single files that appear whole or not at all.
 
-In: a path and a caller who fills a file beside it. Out: the file in its place after one atomic rename. A disk that
-is full or forbidden becomes a StorageError and leaves what stood there before.
+In: a path and a caller who fills a file beside it. Out: the file in its place after one atomic rename, its bytes on
+the disk before and the rename after. A disk that is full or forbidden becomes a StorageError and leaves what stood
+there before.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def whole_file(target: Path) -> Iterator[Path]:
     _make(target, fresh)
     try:
         yield fresh
+        _sync(fresh)
         fresh.replace(target)
+        _sync(target.parent)
     except Exception as error:
         reason = None if isinstance(error, RoadworthyError) else storage_reason(error)
         if reason is None:
@@ -60,6 +63,15 @@ def _make(target: Path, fresh: Path) -> None:
             problems=(Problem("a folder", where=str(target), expected="a file's name"),),
             next_step="name another place, or move the folder away",
         )
+
+
+def _sync(path: Path) -> None:
+    """A file's or a folder's content is on the disk when this returns."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _free(folder: Path) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,24 @@ import numpy as np
 import polars as pl
 
 from roadworthy import assembly
+from roadworthy.adapters.sources.files import FileSource
 from roadworthy.adapters.whole_files import whole_file
 from roadworthy.errors import DataError, Problem, UsageError
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.graphs.trace import Trace, with_decision
 from roadworthy.graphs.trace import trace as trace_graph
-from roadworthy.protocols import Reporter
+from roadworthy.protocols import Reporter, Source
 from roadworthy.records.project import Task
+from roadworthy.records.verdict import Readiness
+from roadworthy.records.version import Version
 from roadworthy.serving.predictor import Answers, BundlePredictor
 from roadworthy.testing import SilentReporter
 
 __all__ = ["Prediction", "ScoreResult", "predict", "score", "trace"]
 
 _BATCH = 131_072
+_WHOLE = 1 << 64  # of whole numbers, whatever their sign
+_DECIMAL_DIGITS = 38
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +88,7 @@ def predict(
             scores=_by_class(answers, model),
             decision="" if answers.decisions is None else answers.decisions.item(),
             threshold=contract.threshold,
-            notes=_past_notes(model, raw, history),
+            notes=(*_readiness_notes(registered), *_past_notes(model, raw, history)),
         )
 
 
@@ -99,7 +107,7 @@ def trace(
     """
     if model is not None:
         graph = GraphModel(Path(model), columns=tuple(row))
-        return trace_graph(graph.content, graph.feed(pl.DataFrame([dict(row)])))
+        return trace_graph(graph.content, graph.feed(_frame_of(row)))
     opened = assembly.open_project(project)
     with assembly.opened_bundle(opened, version) as (_, bundle):
         predictor = assembly.predictor(opened, bundle)
@@ -129,17 +137,18 @@ def score(
     if target.suffix not in _WRITERS:
         found = f"cannot write {target}: known endings are {', '.join(_WRITERS)}"
         raise UsageError(found, next_step=f"--out {target.stem or 'answers'}.parquet")
-    _spare_source(data, target)
     opened = assembly.open_project(project)
     progress = reporter or SilentReporter()
     started = time.perf_counter()
     with assembly.opened_bundle(opened, version) as (registered, bundle):
         model = assembly.predictor(opened, bundle, threads=threads)
         source = assembly.source_of(data)
+        past = _past_source(history, model)
+        _spare(target, [(data, source), (history, past)])
         rows = source.scan()
         counts = _Counts()
         progress.begin("score", None)
-        parts = _scored_parts(model, rows, _history(history, model), counts, progress)
+        parts = _scored_parts(model, rows, _past_rows(past, model), counts, progress)
         _write_whole(parts, target)
         progress.end("score", f"{counts.rows:,} rows")
     return ScoreResult(
@@ -150,20 +159,33 @@ def score(
         answered=counts.answered,
         problems=dict(sorted(counts.problems.items(), key=lambda item: -item[1])),
         seconds=time.perf_counter() - started,
-        notes=_file_notes(model, rows, history),
+        notes=(*_readiness_notes(registered), *_file_notes(model, rows, history)),
     )
 
 
-def _spare_source(data: Any, target: Path) -> None:
-    declared = data.get("path") if isinstance(data, dict) else data
-    if not isinstance(declared, str) or "://" in declared:
-        return
-    source = Path(declared).resolve()
-    if source == target.resolve() or (source.is_dir() and source in target.resolve().parents):
-        raise UsageError(
-            f"{target} would overwrite the rows that are read, or stand among them",
-            next_step="name another file with --out",
-        )
+def _spare(target: Path, read: Sequence[tuple[Any, Source | None]]) -> None:
+    """UsageError when the answers would take the place of rows that are read, or stand among them."""
+    place = target.resolve()
+    for declared, source in read:
+        named = declared.get("path") if isinstance(declared, Mapping) else declared
+        files = [Path(named)] if isinstance(named, str | Path) and "://" not in str(named) else []
+        whole = [*files, *(source.files if isinstance(source, FileSource) else ())]
+        if place in [file.resolve() for file in whole] or any(
+            file.is_dir() and file.resolve() in place.parents for file in files
+        ):
+            raise UsageError(
+                f"{target} would overwrite the rows that are read, or stand among them",
+                next_step="name another file with --out",
+            )
+
+
+def _readiness_notes(version: Version) -> tuple[str, ...]:
+    """A version that was not found ready says so with every answer."""
+    verdict = version.verdict
+    if verdict.readiness is Readiness.READY:
+        return ()
+    reason = verdict.sentence.partition(": ")[2] or verdict.sentence
+    return (f"{version.title} is {verdict.readiness}: {reason}",)
 
 
 def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
@@ -187,12 +209,43 @@ def _one_row(row: Mapping[str, Any], model: BundlePredictor) -> pl.DataFrame:
             ],
             next_step=f"give all of {', '.join(taken)}",
         )
-    return pl.DataFrame([dict(row)], infer_schema_length=None)
+    return _frame_of(row)
+
+
+def _frame_of(row: Mapping[str, Any]) -> pl.DataFrame:
+    """A frame of one row; DataError names every field whose value is no single number, text or time."""
+    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+    faults = {name: fault for name, value in values.items() if (fault := _fault_of(value))}
+    if faults:
+        raise DataError(
+            "the row has fields that cannot be read",
+            problems=[
+                Problem(fault, where=name, expected="a number of 64 bits, a text, true, false or null")
+                for name, fault in faults.items()
+            ],
+            next_step="give each field as one plain value",
+        )
+    return pl.DataFrame([values], infer_schema_length=None)
+
+
+def _fault_of(value: Any) -> str:
+    """What keeps a value from being a cell; it is not shown, for it may be personal."""
+    if isinstance(value, int):
+        return "" if abs(value) < _WHOLE else f"a whole number of {value.bit_length()} bits"
+    if isinstance(value, str):
+        return "a text with half a surrogate pair" if any("\ud800" <= sign <= "\udfff" for sign in value) else ""
+    if isinstance(value, Decimal):
+        return "" if len(value.as_tuple().digits) <= _DECIMAL_DIGITS else "a decimal number of more than 38 digits"
+    if value is None or isinstance(value, float | date | time_of_day | timedelta):
+        return ""
+    if isinstance(value, Mapping):
+        return "an object"
+    return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
 
 
 def _prepared_row(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tuple[pl.DataFrame, pl.Series]:
     """One row as the graph takes it; DataError with every problem it has."""
-    table, problems = model.prepare(raw, _history(history, model))
+    table, problems = model.prepare(raw, _past_rows(_past_source(history, model), model))
     found = problems.item()
     if found is not None:
         raise DataError(
@@ -203,11 +256,14 @@ def _prepared_row(model: BundlePredictor, raw: pl.DataFrame, history: Any) -> tu
     return table, problems
 
 
-def _history(history: Any, model: BundlePredictor) -> pl.DataFrame | None:
+def _past_source(history: Any, model: BundlePredictor) -> Source | None:
+    """Where past rows come from; None where no feature looks at them."""
+    return None if history is None or not model.aggregates else assembly.source_of(history)
+
+
+def _past_rows(source: Source | None, model: BundlePredictor) -> pl.DataFrame | None:
     """Past rows, cleaned; those that do not meet the contract are left out, as they are in training."""
-    if history is None or not model.aggregates:
-        return None
-    return model.past(assembly.source_of(history).scan().collect())
+    return None if source is None else model.past(source.scan().collect())
 
 
 def _by_class(answers: Answers, model: BundlePredictor) -> dict[str, float]:

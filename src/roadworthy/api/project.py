@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from roadworthy import assembly
 from roadworthy.adapters.lake import Lake
 from roadworthy.adapters.sources import frame_source
 from roadworthy.adapters.whole_files import whole_file
-from roadworthy.errors import UnknownName, UsageError
-from roadworthy.formats.project import write_project
+from roadworthy.api.written_source import source_as_written
+from roadworthy.errors import Problem, UnknownName, UsageError
+from roadworthy.formats.project import parse_project, write_project
 from roadworthy.formats.report import ReportView, render_report
 from roadworthy.pipeline import RunResult, run_pipeline
 from roadworthy.protocols import Reporter
@@ -47,7 +50,7 @@ class RunOutcome:
 
 
 def init(
-    data: str | Any,
+    data: str | Path | Mapping[str, Any],
     *,
     target: str,
     folder: Path | str = ".",
@@ -57,8 +60,9 @@ def init(
 ) -> InitResult:
     """Write a first ``roadworthy.toml`` for some data, and make the project's keys.
 
-    ``data`` is a path, glob, directory or URL, relative to the working directory. Raises UsageError when there is
-    a project file already and ``force`` is not set, and whatever reading the data raises.
+    ``data`` is a path, glob, directory, URL or mapping, relative to the working directory. Raises UsageError when
+    there is a project file already and ``force`` is not set, for a frame (no file can name one), for a secret in
+    the source, for a name that cannot be one, and whatever reading the data raises.
     """
     home = Path(folder)
     file = home / assembly.PROJECT_FILE
@@ -66,11 +70,14 @@ def init(
         raise UsageError(
             f"{file} exists already", next_step="edit it, or let `roadworthy init … --force` write it anew"
         )
+    _check_name(name)
+    written = source_as_written(data, home)
     source = assembly.source_of(data)
     chosen = None if task is None else _task(task)
     inference = infer(source.scan(), target=target, task=chosen, source_name=source.describe())
-    spec = _first_spec(inference, _relative(data, home), name or _name_from(data))
+    spec = _first_spec(inference, written, name or _name_from(written))
     text = write_project(spec, _remarks(inference))
+    parse_project(text, folder=home)  # a file that would be refused is never written
     with whole_file(file) as fresh:
         fresh.write_text(text, encoding="utf-8")
     assembly.project_keys(assembly.open_project(file))
@@ -84,20 +91,24 @@ def _task(task: Task | str) -> Task:
         raise UnknownName("task", str(task), Task, next_step="leave --task out to have it inferred") from None
 
 
-def _name_from(data: Any) -> str:
-    stem = Path(str(data)).name.split(".")[0] if isinstance(data, str) else ""
-    kept = "".join(letter if letter.isalnum() else "-" for letter in stem).strip("-").lower()
-    return kept or "model"
+def _name_from(source: str | dict[str, Any]) -> str:
+    """A name of ASCII letters, digits and dashes, after the file; "model" where there is none."""
+    stem = Path(source).name.split(".")[0] if isinstance(source, str) else ""
+    return _as_name(stem) or "model"
 
 
-def _relative(data: Any, home: Path) -> str | dict[str, Any]:
-    """The source as the project file names it: relative to the file where it is a local path."""
-    if isinstance(data, dict):
-        return data
-    text = str(data)
-    if "://" in text:
-        return text
-    return os.path.relpath(Path(text).absolute(), home.absolute())
+def _as_name(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()
+
+
+def _check_name(name: str) -> None:
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(
+            f"{name!r} cannot be a project's name",
+            problems=[Problem(repr(name), expected="letters from a to z, digits, dots, dashes and underscores")],
+            next_step=f"--name {_as_name(name) or 'model'}",
+        )
 
 
 def _first_spec(found: Inference, source: str | dict[str, Any], name: str) -> ProjectSpec:

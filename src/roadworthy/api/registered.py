@@ -38,9 +38,14 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def promote(version: int, project: Path | str = assembly.PROJECT_FILE) -> Version:
-    """Move the alias ``champion``. Raises PromotionRefused when the verdict does not allow it."""
+    """Move the alias ``champion``.
+
+    Raises PromotionRefused when the verdict does not allow it, BundleError when the bundle that was judged is not in
+    the lake any more.
+    """
     opened = assembly.open_project(project)
     with assembly.opened_registry(opened) as registry:
+        assembly.bundle_of(opened, registry, registry.version(opened.spec.name, version))
         return registry.promote(opened.spec.name, version)
 
 

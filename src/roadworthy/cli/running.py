@@ -34,9 +34,19 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def told(data: Any, text: str, *, as_json: bool) -> None:
     """The result, as JSON or as text."""
     if as_json:
-        _write(msgspec.json.format(msgspec.json.encode(data, enc_hook=_plain), indent=2).decode())
+        _write(_escaped(msgspec.json.format(msgspec.json.encode(data, enc_hook=_plain), indent=2).decode()))
     else:
-        _write(text.rstrip("\n"))
+        _write(_harmless(text.rstrip("\n")))
+
+
+def _harmless(text: str) -> str:
+    """Foreign text that moves no cursor and colours nothing; line ends stay."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def _escaped(document: str) -> str:
+    """The same JSON with control characters, which only stand inside its texts, as JSON escapes them."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def _write(text: str) -> None:
@@ -102,14 +112,14 @@ def _open_streams() -> None:
 
 def _show(error: RoadworthyError) -> None:
     if "--json" in sys.argv:
-        _write(json.dumps(error.as_dict(), indent=2, ensure_ascii=False))
+        _write(_escaped(json.dumps(error.as_dict(), indent=2, ensure_ascii=False)))
     _complain(f"error: {error}\n")
 
 
 def _complain(text: str) -> None:
-    """A message on standard error; foreign text in it moves no cursor and colours nothing."""
+    """A message on standard error."""
     try:
-        sys.stderr.write(_CONTROL.sub(lambda found: repr(found[0])[1:-1], text))
+        sys.stderr.write(_harmless(text))
         sys.stderr.flush()
     except BrokenPipeError:
         silence(sys.stderr)
@@ -134,12 +144,26 @@ def _show_os_error(error: OSError) -> int:
 
 
 def _show_fault(error: Exception) -> None:
+    """What broke and where; never a foreign exception's own words, which may quote cells of personal columns."""
     handle, place = tempfile.mkstemp(prefix="roadworthy-fault-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        traceback.print_exception(error, file=stream)
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+        stream.writelines(_account(error))
     found = RoadworthyError(
-        f"a fault of Roadworthy's own: {type(error).__name__}: {error}",
+        f"a fault of Roadworthy's own: {type(error).__name__}",
         problems=(Problem("nothing half-written was registered; finished stages are kept"),),
         next_step=f"report it with {place}",
     )
     _show(found)
+
+
+def _account(error: BaseException) -> Iterator[str]:
+    """The exceptions that led here, the first one first: of each its frames and its type."""
+    chain: list[BaseException] = []
+    last: BaseException | None = error
+    while last is not None and last not in chain:
+        chain.append(last)
+        last = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+    for one in reversed(chain):
+        yield from traceback.format_tb(one.__traceback__)
+        own = isinstance(one, RoadworthyError)
+        yield f"{type(one).__module__}.{type(one).__qualname__}{f': {one}' if own else ''}\n\n"

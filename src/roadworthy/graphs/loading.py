@@ -8,19 +8,15 @@ is; the kind is told from its bytes.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
-from onnx.external_data_helper import uses_external_data
 
 from roadworthy.errors import ModelError
+from roadworthy.graph_audit import graph_fault
 
-__all__ = ["DOMAINS", "load_graph", "read_model"]
-
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operator domains that a graph may use; ``com.microsoft`` is what dynamic quantisation may add."""
+__all__ = ["load_graph", "read_model"]
 
 _PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _PICKLE_STEPS = 10_000
@@ -58,7 +54,7 @@ def load_graph(content: bytes, *, where: str = "the model") -> onnx.ModelProto:
     """Parse and audit; ``where`` is how a person knows the file. Raises ModelError, never anything else.
 
     Refused: pickles and other kinds of file (sniffed, with the way out), truncated or damaged files, graphs that
-    the ONNX checker refuses, weights kept in other files, operators outside ``DOMAINS``.
+    the ONNX checker refuses, weights kept in other files, operators that are not standard.
     """
     _refuse_other_kinds(content, where)
     try:
@@ -73,15 +69,9 @@ def load_graph(content: bytes, *, where: str = "the model") -> onnx.ModelProto:
             f"{where} is not an ONNX model: its {len(content):,} bytes hold no graph with outputs",
             next_step="export the model again",
         )
-    _refuse_external_data(model, where)
-    _refuse_foreign_operators(model, where)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"{where} holds an invalid graph: {reason}", next_step="export the model again with a newer exporter"
-        ) from error
+    fault = graph_fault(model)
+    if fault is not None:
+        raise ModelError(f"{where} {fault.found}", next_step=fault.expected)
     return model
 
 
@@ -106,50 +96,3 @@ def _reads_as_pickle(content: bytes) -> bool:
     except (ValueError, UnicodeError, IndexError, OverflowError):
         return False
     return True
-
-
-def _refuse_external_data(model: onnx.ModelProto, where: str) -> None:
-    outside = sorted(
-        tensor.name for graph in _graphs(model.graph) for tensor in _tensors(graph) if uses_external_data(tensor)
-    )
-    if outside:
-        raise ModelError(
-            f"{where} keeps {len(outside)} tensors in other files ({', '.join(outside[:3])}); a model is one file",
-            next_step="save it with onnx.save(model, path, save_as_external_data=False)",
-        )
-
-
-def _refuse_foreign_operators(model: onnx.ModelProto, where: str) -> None:
-    local = {(function.domain, function.name) for function in model.functions}
-    nodes = [node for graph in _graphs(model.graph) for node in graph.node]
-    nodes += [node for function in model.functions for node in function.node]
-    foreign = sorted(
-        {
-            f"{node.domain}.{node.op_type}"
-            for node in nodes
-            if node.domain not in DOMAINS and (node.domain, node.op_type) not in local
-        }
-    )
-    if foreign:
-        raise ModelError(
-            f"{where} uses operators that are not standard: {', '.join(foreign)}",
-            next_step="export the model with standard ONNX operators only",
-        )
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and the graphs inside its nodes (branches and loop bodies)."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors

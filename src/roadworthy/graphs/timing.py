@@ -106,12 +106,20 @@ def quantile_bounds(
     return lower, upper
 
 
-def latency_measurements(samples_ms: NDArray[np.float64], phase: Phase = Phase.RELEASE) -> tuple[Measurement, ...]:
-    """``latency_p50`` and ``latency_p99`` of one row through the graph, in ms, with distribution-free bounds."""
+def latency_measurements(
+    samples_ms: NDArray[np.float64],
+    phase: Phase = Phase.RELEASE,
+    *,
+    confidences: tuple[float, float] = (_CONFIDENCE, _CONFIDENCE),
+) -> tuple[Measurement, ...]:
+    """``latency_p50`` and ``latency_p99`` of one row through the graph, in ms, with distribution-free bounds.
+
+    ``confidences``: what is asked of the one and of the other.
+    """
     ordered = np.sort(np.asarray(samples_ms, dtype=np.float64))
     made = []
-    for metric, quantile in (("latency_p50", 0.5), ("latency_p99", 0.99)):
-        lower, upper = quantile_bounds(ordered, quantile)
+    for metric, quantile, confidence in zip(("latency_p50", "latency_p99"), (0.5, 0.99), confidences, strict=True):
+        lower, upper = quantile_bounds(ordered, quantile, confidence)
         short = "" if upper is not None and lower is not None else f"{len(ordered)} runs are too few for a bound"
         made.append(
             Measurement(
@@ -119,7 +127,7 @@ def latency_measurements(samples_ms: NDArray[np.float64], phase: Phase = Phase.R
                 value=_order_statistic(ordered, quantile) if len(ordered) else None,
                 lower=lower,
                 upper=upper,
-                confidence=_CONFIDENCE,
+                confidence=confidence,
                 n=len(ordered),
                 unit="ms",
                 phase=phase,

@@ -2,42 +2,39 @@
 
 In: records. Out: records. Every change is one transaction that also appends a link to the chain, so a process
 killed at any instruction leaves either the old state or the new one. The alias ``champion`` moves only to a
-version whose verdict is ready; that is decided here and nowhere else.
+version whose verdict is ready; that is decided here and nowhere else. Law: what is read is what the chain says was
+written; a row that was added, edited or removed behind the registry's back is refused.
 
 SQLite by default (``sqlite:///…``, write-ahead log), PostgreSQL by URL.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, create_engine, event, func, select
-from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from roadworthy.errors import MissingExtra, Problem, PromotionRefused, RegistryError, StorageError
-from roadworthy.lifecycle import schema
+from roadworthy.errors import PromotionRefused, RegistryError, StorageError
+from roadworthy.formats.bundle.manifest import fingerprint
+from roadworthy.lifecycle import chain, schema
+from roadworthy.lifecycle.chain import GENESIS
+from roadworthy.lifecycle.opening import engines, parsed_url
 from roadworthy.protocols import Clock
-from roadworthy.records.digests import Digest, digest_bytes, digest_data
+from roadworthy.records.digests import Digest, digest_bytes
 from roadworthy.records.verdict import Readiness
 from roadworthy.records.version import AuditEntry, Version
 
 __all__ = ["CHAMPION", "GENESIS", "Registry"]
 
 CHAMPION = "champion"
-_LOOK = "see that it is there, whole and yours to read, or restore it from a backup (ROADWORTHY_REGISTRY names another)"
-_TURN = 7_623_926  # PostgreSQL's lock for whoever changes a registry
-_GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 """The alias that servers follow."""
 
-GENESIS: Digest = "sha256:" + "0" * 64
-"""What the first link of the chain names as its previous one."""
+_LOOK = "see that it is there, whole and yours to read, or restore it from a backup (ROADWORTHY_REGISTRY names another)"
+_GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 
 
 class Registry:
@@ -45,62 +42,72 @@ class Registry:
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
-        self._shown = _parsed(url).render_as_string(hide_password=True)
-        self._engine = _engine(url)
+        parsed = parsed_url(url)
+        self._shown = parsed.render_as_string(hide_password=True)
+        self._reader, self._writer = engines(parsed)
         with self._changing() as connection:
             schema.migrate(connection)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
+        self._reader.dispose()
 
     # versions
 
     def register(self, version: Version) -> Version:
-        """Add a version under the next number; the same package again gives back the one that is there."""
+        """Add a version under the next number; the same bundle again gives back the one that is there.
+
+        The link holds the digest of the record and of the bundle's manifest: what was judged, and what may be
+        opened as this version.
+        """
         with self._changing() as connection:
-            known = self._by_digest(connection, version.name, version.digest)
-            if known is not None:
-                return known
-            last = connection.execute(
-                select(func.max(schema.versions.c.number)).where(schema.versions.c.name == version.name)
+            links = chain.links(connection)
+            table = schema.versions
+            known = connection.execute(
+                select(table.c.number).where(table.c.name == version.name, table.c.manifest == version.manifest)
             ).scalar()
-            numbered = msgspec.structs.replace(version, number=(last or 0) + 1, created_at=self._now())
-            connection.execute(
-                schema.versions.insert().values(
-                    name=numbered.name,
-                    number=numbered.number,
-                    digest=numbered.digest,
-                    readiness=numbered.verdict.readiness.value,
-                    created_at=numbered.created_at,
-                    record=msgspec.json.encode(numbered).decode(),
-                )
-            )
-            facts = {"digest": numbered.digest, "readiness": numbered.verdict.readiness.value}
-            self._append(connection, "register", numbered.title, facts)
+            if known is not None:
+                return self._one(connection, links, version.name, known)
+            last = connection.execute(select(func.max(table.c.number)).where(table.c.name == version.name)).scalar()
+            number = max(last or 0, *chain.registered(links, version.name), 0) + 1
+            numbered = msgspec.structs.replace(version, number=number, created_at=self._now())
+            facts: dict[str, Any] = {
+                "name": numbered.name,
+                "number": number,
+                "digest": numbered.digest,
+                "manifest": numbered.manifest,
+                "readiness": numbered.verdict.readiness.value,
+            }
+            record = msgspec.json.encode(numbered)
+            connection.execute(table.insert().values(**facts, created_at=numbered.created_at, record=record.decode()))
+            facts["record"] = digest_bytes(record)
+            chain.append(connection, links, "register", numbered.title, facts, at=self._now())
             return numbered
 
     def versions(self, name: str) -> tuple[Version, ...]:
-        """All versions of a project, newest first."""
+        """All versions of a project, newest first; RegistryError when one is not as it was registered."""
+        table = schema.versions
         with self._reading() as connection:
-            rows = connection.execute(
-                select(schema.versions.c.record)
-                .where(schema.versions.c.name == name)
-                .order_by(schema.versions.c.number.desc())
-            ).scalars()
-            return tuple(msgspec.json.decode(row, type=Version) for row in rows)
+            known = chain.registered(chain.links(connection), name)
+            rows = connection.execute(select(table).where(table.c.name == name).order_by(table.c.number.desc())).all()
+            found = tuple(_checked(row, known) for row in rows)
+        lost = sorted(set(known) - {version.number for version in found})
+        if lost:
+            raise chain.broken(f"{name}-{lost[0]} was registered, but is no longer in the registry")
+        return found
 
     def version(self, name: str, number: int) -> Version:
-        """One version; RegistryError names the ones that exist."""
+        """One version; RegistryError names the ones that exist, or says that it is not as it was registered."""
         with self._reading() as connection:
-            return self._one(connection, name, number)
+            return self._one(connection, chain.links(connection), name, number)
 
     # aliases
 
     def promote(self, name: str, number: int, alias: str = CHAMPION) -> Version:
         """Move an alias to a version whose verdict is ready; PromotionRefused says what stands against it."""
         with self._changing() as connection:
-            version = self._one(connection, name, number)
+            links = chain.links(connection)
+            version = self._one(connection, links, name, number)
             if version.verdict.readiness is not Readiness.READY:
                 raise PromotionRefused(
                     f"{version.title} cannot become {alias}: it is {version.verdict.readiness}. "
@@ -108,30 +115,32 @@ class Registry:
                     next_step="roadworthy status   # says where the report lies, with all evidence",
                 )
             table = schema.aliases
-            before = self._alias(connection, name, alias)
-            if before == number:
+            before = chain.last_move(links, name, alias)
+            if before == number == self._alias(connection, name, alias):
                 return version
             connection.execute(table.delete().where(table.c.name == name, table.c.alias == alias))
             connection.execute(table.insert().values(name=name, alias=alias, number=number, moved_at=self._now()))
-            self._append(connection, "promote", version.title, {"alias": alias, "from": before, "to": number})
+            moved = {"alias": alias, "from": before, "to": number}
+            chain.append(connection, links, "promote", version.title, moved, at=self._now())
             return version
 
     def alias(self, name: str, alias: str = CHAMPION) -> Version | None:
         """The version an alias points to, None when it was never set.
 
-        RegistryError when the alias is not where the audit chain put it: it was moved behind the registry's back.
+        RegistryError when the alias is not where the audit chain put it: it was moved or removed behind the
+        registry's back.
         """
         with self._reading() as connection:
-            number = self._alias(connection, name, alias)
-            if number is None:
-                return None
-            moved = self._last_move(connection, name, alias)
+            links = chain.links(connection)
+            number, moved = self._alias(connection, name, alias), chain.last_move(links, name, alias)
             if moved != number:
+                points = "is gone" if number is None else f"points to version {number}"
+                put = "it was never set" if moved is None else f"it is at version {moved}"
                 raise RegistryError(
-                    f"alias {alias} of {name} points to version {number}, but the audit chain says {moved}",
+                    f"alias {alias} of {name} {points}, but the audit chain says that {put}",
                     next_step=f"roadworthy promote {moved or 'VERSION'}   # restores what was decided",
                 )
-            return self._one(connection, name, number)
+            return None if number is None else self._one(connection, links, name, number)
 
     # the holdout ledger
 
@@ -139,90 +148,53 @@ class Registry:
         """Note that a subject is judged on a holdout; how many subjects have been, this one included."""
         table = schema.looks
         with self._changing() as connection:
-            seen = connection.execute(
-                select(table.c.subject).where(table.c.holdout == holdout, table.c.subject == subject)
-            ).scalar()
-            if seen is None:
+            links = chain.links(connection)
+            subjects = chain.looked(links, holdout)
+            if subject not in subjects:
+                here = (table.c.holdout == holdout, table.c.subject == subject)
+                connection.execute(table.delete().where(*here))
                 connection.execute(table.insert().values(holdout=holdout, subject=subject, at=self._now()))
-                self._append(connection, "look", subject, {"holdout": holdout})
-            count = connection.execute(select(func.count()).where(table.c.holdout == holdout)).scalar_one()
-            return int(count)
+                chain.append(connection, links, "look", subject, {"holdout": holdout}, at=self._now())
+            return len(subjects | {subject})
 
     # keys
 
     def trust(self, public_pem: bytes) -> Digest:
-        """Add a public key to those whose bundles are accepted; its fingerprint."""
-        fingerprint = digest_bytes(public_pem)
+        """Add an Ed25519 public key to those whose bundles are accepted; its fingerprint, of the raw key."""
+        found = fingerprint(public_pem)
         table = schema.keys
         with self._changing() as connection:
-            if (
-                connection.execute(select(table.c.fingerprint).where(table.c.fingerprint == fingerprint)).scalar()
-                is None
-            ):
-                values = {"fingerprint": fingerprint, "public_pem": public_pem.decode(), "added_at": self._now()}
+            links = chain.links(connection)
+            known = connection.execute(select(table.c.fingerprint).where(table.c.fingerprint == found)).scalar()
+            if known is None or found not in chain.trusted(links):
+                connection.execute(table.delete().where(table.c.fingerprint == found))
+                values = {"fingerprint": found, "public_pem": public_pem.decode(), "added_at": self._now()}
                 connection.execute(table.insert().values(**values))
-                self._append(connection, "trust", fingerprint, {})
-        return fingerprint
+                chain.append(connection, links, "trust", found, {}, at=self._now())
+        return found
 
     def trusted_keys(self) -> tuple[bytes, ...]:
-        """Public keys, PEM."""
+        """Public keys, PEM; RegistryError when one of them was not added by ``trust``."""
         with self._reading() as connection:
-            return tuple(pem.encode() for pem in connection.execute(select(schema.keys.c.public_pem)).scalars())
+            trusted = chain.trusted(chain.links(connection))
+            pems = [pem.encode() for pem in connection.execute(select(schema.keys.c.public_pem)).scalars()]
+        for found in map(fingerprint, pems):
+            if found not in trusted:
+                raise chain.broken(f"the trusted key {found[:19]}… was added or changed behind the registry's back")
+        return tuple(pems)
 
     # the audit chain
 
     def audit(self) -> tuple[AuditEntry, ...]:
-        """All links, oldest first."""
+        """All links, oldest first, after verifying them."""
         with self._reading() as connection:
-            rows = connection.execute(select(schema.audit).order_by(schema.audit.c.sequence)).mappings()
-            return tuple(_entry(dict(row)) for row in rows)
+            return chain.links(connection)
 
     def verify_chain(self) -> int:
         """Recompute every hash; the number of links. RegistryError names the first broken one."""
-        previous = GENESIS
-        entries = self.audit()
-        for place, entry in enumerate(entries, start=1):
-            if entry.sequence != place or entry.previous != previous or entry.hash != _link_hash(entry):
-                raise RegistryError(
-                    f"the audit chain is broken at link {entry.sequence} ({entry.action} {entry.subject})",
-                    next_step="restore the registry from a backup; what it says after this link cannot be trusted",
-                )
-            previous = entry.hash
-        return len(entries)
+        return len(self.audit())
 
     # within a transaction
-
-    def _append(self, connection: Connection, action: str, subject: str, details: dict[str, Any]) -> None:
-        last = connection.execute(
-            select(schema.audit.c.sequence, schema.audit.c.hash).order_by(schema.audit.c.sequence.desc()).limit(1)
-        ).first()
-        entry = AuditEntry(
-            sequence=(last.sequence if last else 0) + 1,
-            at=self._now(),
-            actor=_actor(),
-            action=action,
-            subject=subject,
-            details=details,
-            previous=last.hash if last else GENESIS,
-            hash="",
-        )
-        values = msgspec.structs.asdict(entry) | {
-            "hash": _link_hash(entry),
-            "details": msgspec.json.encode(details, order="sorted").decode(),
-        }
-        connection.execute(schema.audit.insert().values(**values))
-
-    def _last_move(self, connection: Connection, name: str, alias: str) -> int | None:
-        rows = connection.execute(
-            select(schema.audit.c.subject, schema.audit.c.details)
-            .where(schema.audit.c.action == "promote")
-            .order_by(schema.audit.c.sequence.desc())
-        )
-        for row in rows:
-            details = msgspec.json.decode(row.details)
-            if details["alias"] == alias and row.subject == f"{name}-{details['to']}":
-                return int(details["to"])
-        return None
 
     @staticmethod
     def _alias(connection: Connection, name: str, alias: str) -> int | None:
@@ -232,33 +204,29 @@ class Registry:
         ).scalar_one_or_none()
 
     @staticmethod
-    def _by_digest(connection: Connection, name: str, digest: Digest) -> Version | None:
+    def _one(connection: Connection, links: chain.Links, name: str, number: int) -> Version:
         table = schema.versions
-        row = connection.execute(select(table.c.record).where(table.c.name == name, table.c.digest == digest)).scalar()
-        return None if row is None else msgspec.json.decode(row, type=Version)
-
-    @staticmethod
-    def _one(connection: Connection, name: str, number: int) -> Version:
-        table = schema.versions
-        wanted = select(table.c.record).where(table.c.name == name, table.c.number == number)
-        row = connection.execute(wanted).scalar() if 0 < number <= _GREATEST else None
-        if row is None:
-            known = connection.execute(select(table.c.number).where(table.c.name == name).order_by(table.c.number))
-            listed = ", ".join(str(existing) for existing in known.scalars()) or "none"
-            raise RegistryError(f"{name} has no version {number}; there are: {listed}", next_step="roadworthy status")
-        return msgspec.json.decode(row, type=Version)
+        wanted = select(table).where(table.c.name == name, table.c.number == number)
+        row = connection.execute(wanted).first() if 0 < number <= _GREATEST else None
+        known = chain.registered(links, name)
+        if row is not None:
+            return _checked(row, known)
+        if number in known:
+            raise chain.broken(f"{name}-{number} was registered, but is no longer in the registry")
+        listed = ", ".join(map(str, sorted(known))) or "none"
+        raise RegistryError(f"{name} has no version {number}; there are: {listed}", next_step="roadworthy status")
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds")
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
-        with self._translated(), self._engine.execution_options(changes=True).begin() as connection:
+        with self._translated(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -278,72 +246,17 @@ class Registry:
             raise RegistryError(f"the registry {self._shown} failed: {reason}", next_step=_LOOK) from error
 
 
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-        if parsed.drivername in {"postgres", "postgresql"}:
-            parsed = parsed.set(drivername="postgresql+psycopg")  # the driver of the extra "postgres"
-        parsed.get_dialect()
-    except ArgumentError as error:
-        raise RegistryError(
-            "the registry's URL cannot be read",
-            problems=[Problem(str(error).splitlines()[0], where="ROADWORTHY_REGISTRY", expected="a database URL")],
-            next_step="set it to, for example, sqlite:////path/registry.db or postgresql://user@host/name",
-        ) from error
-    return parsed
+def _checked(row: Row[Any], known: dict[int, Mapping[str, Any]]) -> Version:
+    """The version in a row, if row and record are what its link in the chain says; otherwise RegistryError.
 
-
-def _engine(url: str) -> Engine:
-    parsed = _parsed(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        engine = create_engine(parsed)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"a registry in {parsed.get_backend_name()} needs {error.name}, which is not installed",
-            problems=[Problem(f"no module {error.name}", where="ROADWORTHY_REGISTRY", expected="the extra postgres")],
-            next_step='pip install "roadworthy[postgres]"',
-        ) from error
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _sqlite_settings)
-        event.listen(engine, "begin", _sqlite_begin)
-    if parsed.get_backend_name() == "postgresql":
-        event.listen(engine, "begin", _postgres_begin)
-    return engine
-
-
-def _postgres_begin(connection: Connection) -> None:
-    """Changes come one after another, so that numbers and links of the chain are given out once."""
-    if connection.get_execution_options().get("changes", False):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
-
-
-def _sqlite_settings(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun below, as writers, so that none has to be repeated
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
-
-
-def _sqlite_begin(connection: Connection) -> None:
-    changes = connection.get_execution_options().get("changes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if changes else "BEGIN")
-
-
-def _actor() -> str:
-    """The login name; the user's number where the system has no name for it (some containers)."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid:{os.getuid()}"
-
-
-def _entry(row: dict[str, Any]) -> AuditEntry:
-    return AuditEntry(**(row | {"details": msgspec.json.decode(row["details"])}))
-
-
-def _link_hash(entry: AuditEntry) -> Digest:
-    return digest_data(msgspec.structs.asdict(entry) | {"hash": ""})
+    ``known`` is what the chain says was registered under the row's name.
+    """
+    title = f"{row.name}-{row.number}"
+    if row.number not in known:
+        raise chain.broken(f"{title} stands in the registry, but the audit chain does not say that it was registered")
+    details = known[row.number]
+    columns = {column: getattr(row, column) for column in ("name", "number", "digest", "manifest", "readiness")}
+    said = {column: details.get(column) for column in columns}
+    if columns != said or digest_bytes(row.record.encode()) != details.get("record"):
+        raise chain.broken(f"{title} is not as it was registered: its row was edited behind the registry's back")
+    return msgspec.json.decode(row.record, type=Version)

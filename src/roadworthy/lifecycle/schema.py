@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, UniqueConstraint, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    select,
+    text,
+)
 
 from roadworthy.errors import RegistryError
 
 __all__ = ["SCHEMA", "aliases", "audit", "keys", "looks", "metadata", "migrate", "schema_number", "versions"]
 
-SCHEMA = 1
+SCHEMA = 2
 """The newest schema number."""
 
 metadata = MetaData()
@@ -27,10 +39,11 @@ versions = Table(
     Column("name", String(200), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("digest", String(71), nullable=False),
+    Column("manifest", String(71), nullable=False),
     Column("readiness", String(20), nullable=False),
     Column("created_at", String(40), nullable=False),
     Column("record", Text, nullable=False),  # the whole Version as JSON
-    UniqueConstraint("name", "digest"),
+    UniqueConstraint("name", "manifest"),
 )
 
 aliases = Table(
@@ -77,7 +90,16 @@ def _first(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first}
+def _second(connection: Connection) -> None:
+    """Schema 2: a version names its bundle's manifest. What schema 1 held was never released, nor bound to a bundle."""
+    if versions.c.manifest.name not in {column["name"] for column in inspect(connection).get_columns(versions.name)}:
+        raise RegistryError(
+            "the registry is of a Roadworthy before its first release, whose versions are not bound to their bundles",
+            next_step="move the registry away and run `roadworthy run`; what the lake holds is not done again",
+        )
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first, 2: _second}
 """Number → what leads there from the number before."""
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from roadworthy.errors import DataError, UnknownName
 from roadworthy.measures.intervals import Bounds, NotEnough, skewed_t
@@ -90,31 +91,35 @@ def choose(
 def paired_difference(
     losses: NDArray[np.float64], best: NDArray[np.float64], sample: Sample, confidence: float
 ) -> Bounds:
-    """Mean of ``losses − best`` [n] with bounds: clustered by entity, at least as wide as the folds differ."""
+    """Mean of ``losses − best`` [n] with bounds: clustered by entity, at least as wide as the folds differ.
+
+    The wider of two: Student's over rows or entities, and Student's over the folds' sums, which are few, so that
+    its quantile has folds − 1 degrees of freedom.
+    """
     difference = losses - best
     value = float(difference.mean())
     influence = (difference - value) / len(difference)
     try:
         plain = skewed_t(value, influence, sample.clusters, confidence)
-        inflate = _fold_spread(influence, sample)
-        return skewed_t(value, influence, sample.clusters, confidence, inflate=inflate) if inflate > 1 else plain
+        reach = _fold_reach(influence, sample, confidence)
+        lower, upper = min(plain.lower, value - reach), max(plain.upper, value + reach)
+        return plain._replace(lower=lower, upper=upper)
     except NotEnough as reason:
         if float(np.abs(difference).max(initial=0.0)) < 1e-12:
             return Bounds(0.0, 0.0, 0.0, "the same predictions")
         return Bounds(value, -math.inf, math.inf, str(reason))
 
 
-def _fold_spread(influence: NDArray[np.float64], sample: Sample) -> float:
-    """Standard error from the folds' sums over that from the rows; 1 where there are no folds."""
+def _fold_reach(influence: NDArray[np.float64], sample: Sample, confidence: float) -> float:
+    """How far the folds' sums let the mean be off; 0 where there are no folds to compare."""
     if sample.folds is None:
-        return 1.0
+        return 0.0
     folds = np.unique(sample.folds, return_inverse=True)[1].reshape(-1)
     count = int(folds.max()) + 1
     if count < 2:
-        return 1.0
+        return 0.0
     sums = np.bincount(folds, weights=influence)
-    units = influence if sample.clusters is None else np.bincount(sample.clusters, weights=influence)
-    return math.sqrt(count / (count - 1) * float(sums @ sums) / float(units @ units))
+    return float(special.stdtrit(count - 1, confidence)) * math.sqrt(count / (count - 1) * float(sums @ sums))
 
 
 def _check(candidates: Mapping[str, Sample], costs: Mapping[str, GraphCost]) -> None:

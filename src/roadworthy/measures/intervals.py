@@ -46,13 +46,17 @@ class NotEnough(DataError):
 
 
 class Bounds(NamedTuple):
-    """A value with a one-sided lower and a one-sided upper bound, the method's name, and the clusters used."""
+    """A value with a one-sided lower and a one-sided upper bound, the method's name, and the clusters used.
+
+    ``among``: the rows that a share is counted over where they are not all rows of the sample, else 0.
+    """
 
     value: float
     lower: float
     upper: float
     method: str
     clusters: int = 0
+    among: int = 0
 
 
 def clopper_pearson(hits: float, n: float, confidence: float) -> tuple[float, float]:

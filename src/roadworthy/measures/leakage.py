@@ -45,6 +45,7 @@ _LEAST_FAMILY = 4
 _FAILS_POWER, _FAILS_GAP = 0.95, 1.5
 _SUSPECTS_POWER, _SUSPECTS_GAP = 0.75, 0.7
 _ALONE_POWER = 0.9995
+_STRONG_MIDDLE = 0.9
 
 
 class Power(NamedTuple):
@@ -78,20 +79,29 @@ def column_powers(
 def target_leaks(powers: Sequence[Power]) -> tuple[Finding, ...]:
     """Columns that stand apart from their family.
 
-    Sorted by power, the widest step (on the logit scale) within the upper third of the columns parts those
-    that stand apart from the rest; then the rest is looked at in the same way, so that a perfect leak does not
-    hide a lesser one. ``fails``: power provably at least 0.95 and a step of 1.5 or more. ``suspects``: power
-    provably at least 0.75 and a step of 0.7 or more; or, in a family of fewer than four, power of 0.9995,
-    which no honest measurement needs to explain.
+    Columns of power 0.9995, which no honest measurement needs to explain, are looked at first, each against the
+    best of the others, so that several of them do not hide one another; where the family's middle is strong too
+    (0.9), they are nothing apart. Then, sorted by power, the widest step (on the logit scale) parts a minority of
+    the columns from the rest; and the rest is looked at in the same way, so that a leak does not hide a lesser
+    one. ``fails``: power provably at least 0.95 and a step of 1.5 or more. ``suspects``: power provably at least
+    0.75 and a step of 0.7 or more; or power of 0.9995 in a family of fewer than four or with a lesser step.
     """
+    perfect = [power for power in powers if power.lower >= _ALONE_POWER - 0.01 and power.power >= _ALONE_POWER]
     if len(powers) < _LEAST_FAMILY:
-        alone = [power for power in powers if power.lower >= _ALONE_POWER - 0.01 and power.power >= _ALONE_POWER]
-        return tuple(_alone(power) for power in alone)
+        return tuple(_alone(power) for power in perfect)
     left = sorted(powers, key=lambda item: -item.power)
+    middle = float(np.median([item.power for item in powers]))
     findings: list[Finding] = []
+    if perfect and middle < _STRONG_MIDDLE:
+        left = [item for item in left if item not in perfect]
+        steps = [_logit(item.power) - _logit(left[0].power) for item in perfect]
+        findings = [
+            _apart(item, left[0], step, middle, len(powers)) or _alone(item)
+            for item, step in zip(perfect, steps, strict=True)
+        ]
     while len(left) >= _LEAST_FAMILY:
         levels = [_logit(item.power) for item in left]
-        steps = [levels[place] - levels[place + 1] for place in range(max(1, len(left) // 3))]
+        steps = [levels[place] - levels[place + 1] for place in range((len(left) - 1) // 2)]
         cut = int(np.argmax(steps)) + 1
         middle = float(np.median([item.power for item in left[cut:]]))
         found = [_apart(item, left[cut], steps[cut - 1], middle, len(powers)) for item in left[:cut]]
@@ -241,8 +251,8 @@ def _apart(item: Power, rest: Power, step: float, middle: float, family: int) ->
 
 def _alone(item: Power) -> Finding:
     sentence = (
-        f"Column {item.column} alone orders the target with power {item.power:.4f}, and there are too few other "
-        "columns to compare it with. Check when it becomes known, or list it under exclude in [data]."
+        f"Column {item.column} alone orders the target with power {item.power:.4f}, and no other column is "
+        "weak enough to tell whether that is honest. Check when it becomes known, or list it under exclude in [data]."
     )
     details = {"power": item.power, "lower": item.lower}
     return Finding(kind="target_leak", subject=item.column, grade="suspects", sentence=sentence, details=details)

@@ -62,4 +62,4 @@ def _among(sample: Sample, rows: NDArray[np.bool_], hit: NDArray[np.bool_], conf
     if not rows.any():
         raise NotEnough(empty)
     clusters = None if sample.clusters is None else sample.clusters[rows]
-    return proportion(hit[rows], clusters, confidence)
+    return proportion(hit[rows], clusters, confidence)._replace(among=int(np.count_nonzero(rows)))

@@ -8,7 +8,7 @@ value <= upper; no number that is not finite comes out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,7 @@ def measure(metric: str, sample: Sample, *, confidence: float = 0.95, slice: str
         lower=bounds.lower,
         upper=bounds.upper,
         clusters=bounds.clusters,
+        among=bounds.among,
         method=bounds.method,
     )
 
@@ -103,18 +104,25 @@ def measure_safely(metric: str, sample: Sample, *, confidence: float = 0.95, sli
         return Measurement(metric=metric, confidence=confidence, n=sample.n, slice=slice, error=sentence)
 
 
-def slice_measure(
-    metric: str, sample: Sample, groups: NDArray[Any], column: str, *, confidence: float = 0.95
+def slice_measure(  # noqa: PLR0913 - what is sliced, by what, and how sure one must be
+    metric: str,
+    sample: Sample,
+    groups: NDArray[Any],
+    column: str,
+    *,
+    expected: Iterable[str] = (),
+    confidence: float = 0.95,
 ) -> tuple[Measurement, ...]:
     """The metric within each group of ``groups`` [n], bounds at 1 − (1 − confidence) / k over k groups.
 
-    Together the bounds of all groups hold at ``confidence`` (Bonferroni). A missing label is a group of its
-    own, "missing". Raises DataError for more than 50 groups.
+    ``expected`` names groups that there ought to be: one without a row is measured too, and says that it has none,
+    so that no group passes by being absent. Together the bounds of all groups hold at ``confidence`` (Bonferroni).
+    A missing label is a group of its own, "missing". Raises DataError for more than 50 groups.
     """
     labels = np.array(["missing" if label is None else str(label) for label in groups], dtype=object)
     if len(labels) != sample.n:
         raise DataError(f"{len(labels)} group labels for {sample.n} rows", next_step="slice the rows of the sample")
-    names = sorted(set(labels))
+    names = sorted({*labels, *expected})
     if len(names) > MOST_SLICES:
         raise DataError(
             f"column {column} has {len(names)} values, more than the {MOST_SLICES} that can be slices",

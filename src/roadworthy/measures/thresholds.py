@@ -44,6 +44,10 @@ _GRID = 60
 _STARTS = 6
 _MOST_POINTS = 200
 _PLACE = "[decision] threshold"
+_TUNED = (
+    " The bounds do not allow for tuning, which picked the candidate's parameters on the same folds and so may flatter "
+    "them: the holdout judges."
+)
 _KEYS = ("maximize", "subject_to", "beta", "minimize", "false_positive", "false_negative")
 
 Floats = NDArray[np.float64]
@@ -76,12 +80,16 @@ class _Plan(NamedTuple):
     costs: tuple[float, float] | None
 
 
-def choose_threshold(spec: DecisionSpec, sample: Sample, *, confidence: float = 0.95) -> ThresholdChoice:
+def choose_threshold(
+    spec: DecisionSpec, sample: Sample, *, confidence: float = 0.95, tuned: bool = False
+) -> ThresholdChoice:
     """Choose as ``spec`` declares, from out-of-fold scores.
 
     Where no threshold proves the constraint, the one whose lower bound comes nearest is taken and the
-    explanation says so; whether that is good enough is for the standard to judge. Raises ProjectFileError or
-    UnknownName for a declaration that cannot be read, DataError for a sample that is not binary or empty.
+    explanation says so; whether that is good enough is for the standard to judge. ``tuned`` says that the parameters
+    behind the scores were picked on these rows too, which no bound allows for; the explanation tells. Raises
+    ProjectFileError or UnknownName for a declaration that cannot be read, DataError for a sample that is not binary
+    or empty.
     """
     if sample.task is not Task.BINARY or sample.n == 0:
         raise DataError("a threshold is chosen on binary rows", next_step="remove [decision] from roadworthy.toml")
@@ -96,7 +104,7 @@ def choose_threshold(spec: DecisionSpec, sample: Sample, *, confidence: float = 
         best = _best(goal, np.arange(len(goal)))
         return ThresholdChoice(float(cuts.threshold[best]), _free_words(plan, cuts, goal, best), exhibit)
     best, words = _constrained(plan, cuts, goal, sample, confidence)
-    return ThresholdChoice(float(cuts.threshold[best]), words, exhibit)
+    return ThresholdChoice(float(cuts.threshold[best]), words + (_TUNED if tuned else ""), exhibit)
 
 
 def check_decision(spec: DecisionSpec) -> None:
@@ -298,7 +306,7 @@ def _proven_words(plan: _Plan, threshold: float, reached: float, proof: Measurem
     return (
         f"The threshold {threshold:.4f} gives the best result ({result}) over {proof.n:,} out-of-fold rows among "
         f"those that prove {metric} >= {bound:g}: {metric} is {proof.value:.4f} there and at least {proof.lower:.4f}. "
-        f"The bounds of all thresholds tried hold together with {confidence:.0%} confidence."
+        f"The bounds of all thresholds tried on these scores hold together with {confidence:.0%} confidence."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.formats.bundle import read_bundle, require_made_by
 from roadworthy.pipeline.running import Records, Run, RunResult, World
 from roadworthy.pipeline.words import cost, figures, quarantine, shape, trained_words
 from roadworthy.protocols import Trainer, Versioned
@@ -81,13 +82,13 @@ def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResu
 
 def _collect(run: Run, spec: ProjectSpec) -> Snapshot:
     world = run.world
-    personal, hasher = spec.data.personal, world.keys.hasher
-    digest = collect.snapshot_digest(world.source, personal, hasher)
+    hasher = world.keys.hasher
+    digest = collect.snapshot_digest(world.source, spec, hasher)
     return run.stage(
         "collect",
         digest,
         Snapshot,
-        lambda folder, key: collect.run(world.source, personal, hasher, folder, key, world.reporter),
+        lambda folder, key: collect.run(world.source, spec, hasher, folder, key, world.reporter),
         lambda record: ("", shape(record.rows, len(record.columns)), f"from {record.source}"),
         steps=collect.STEPS,
     )
@@ -274,6 +275,7 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
             spec=spec,
             standard_toml=standard.to_toml(),
             monitor=monitor.monitor_plan(spec, standard),
+            hashing_key=keys.hasher.fingerprint,
         )
         return package.run(
             inputs,
@@ -323,17 +325,20 @@ def _monitor(run: Run, bundle: Bundle) -> MonitorPlan:
 
 
 def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -> Version:
-    """The version in the registry; a package that is there already keeps its number."""
+    """The version in the registry, bound to its bundle; a bundle that is there already keeps its number."""
     world, bundle = run.world, records.bundle
+    written = read_bundle(run.path("package", bundle.digest) / package.BUNDLE, [world.keys.public_pem])
+    manifest = require_made_by(written, bundle)
     world.registry.trust(world.keys.public_pem)
     return world.registry.register(
         Version(
             name=spec.name,
             number=0,
             digest=bundle.digest,
+            manifest=manifest,
             verdict=verdict,
             evidence=bundle.evidence,
-            report=_digest("report", bundle.digest),
+            report=_digest("report", bundle.digest, manifest=manifest),
             created_at="",
             lineage=run.lineage,
             stages=tuple(run.rows),

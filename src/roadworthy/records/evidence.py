@@ -31,7 +31,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ``lower`` in at most 5 % of repetitions, and above ``upper`` in at most 5 %). An exact figure (a file's
     size) has ``lower == value == upper``. ``slice`` is empty for all rows, else ``"device=mobile"``.
     ``unit`` is the catalogue's base unit. ``n`` is the number of rows (or requests), ``clusters`` the number
-    of entities where the interval is clustered. ``method`` names the interval's method.
+    of entities where the interval is clustered. ``among`` is the number of those rows that a share is counted
+    over (recall: the events), 0 where that is all of them. ``method`` names the interval's method.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     confidence: float = 0.95
     n: int = 0
     clusters: int = 0
+    among: int = 0
     unit: str = ""
     phase: Phase = Phase.RELEASE
     slice: str = ""

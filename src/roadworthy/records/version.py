@@ -31,13 +31,15 @@ class StageRow(msgspec.Struct, frozen=True, kw_only=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A registered version: what was packaged, how it was judged, where it lies.
 
-    ``digest`` is the package's and names its folder in the lake, ``report`` the report's; ``created_at`` is
-    ISO 8601 in UTC; ``lineage`` maps each stage to its digest.
+    ``digest`` is the package's and names its folder in the lake, ``manifest`` is that of the bundle's manifest,
+    which alone opens as this version; ``report`` is the report's; ``created_at`` is ISO 8601 in UTC; ``lineage``
+    maps each stage to its digest.
     """
 
     name: str
     number: int
     digest: Digest
+    manifest: Digest
     verdict: Verdict
     evidence: Evidence
     report: Digest

@@ -16,12 +16,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, Problem, UsageError
 from roadworthy.formats.bundle import OpenBundle, ServingContract
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
+from roadworthy.records.digests import Digest
 from roadworthy.records.project import DataSpec, ProjectSpec, Task
-from roadworthy.transforms.cleaning import CleaningPlan, contract_for_hashed
+from roadworthy.transforms.cleaning import CleaningPlan, contract_for_hashed, without_sentinels
 from roadworthy.transforms.features import FeaturePlan
 
 __all__ = ["Answers", "BundlePredictor"]
@@ -46,10 +47,22 @@ class Answers:
 
 
 class BundlePredictor:
-    """One bundle, ready to answer. ``threads`` are the graph's own."""
+    """One bundle, ready to answer. ``threads`` are the graph's own.
 
-    def __init__(self, bundle: OpenBundle, *, hash_personal: Hash | None = None, threads: int = 1) -> None:
+    ``hash_personal`` hides personal values with the key whose fingerprint is ``hashing_key``. Raises UsageError when
+    history was hidden with another key: every entity would be a stranger, and no answer would say so.
+    """
+
+    def __init__(
+        self,
+        bundle: OpenBundle,
+        *,
+        hash_personal: Hash | None = None,
+        hashing_key: Digest = "",
+        threads: int = 1,
+    ) -> None:
         self.contract: ServingContract = bundle.parts.contract
+        _refuse_other_key(self.contract, hashing_key)
         self.graph = GraphModel(bundle.parts.model, threads=threads)
         self._hash = hash_personal
         self._spec = _as_project(self.contract)
@@ -93,7 +106,24 @@ class BundlePredictor:
         An aggregate that the rows carry under its own name is taken as given; otherwise it sees ``history`` (from
         ``past``) and the earlier rows of the frame. Raises DataError for columns that lack.
         """
-        raw = self._hidden(raw.select(self.read_columns(raw.columns)))
+        return self._prepared(self._hidden(raw.select(self.read_columns(raw.columns))), history)
+
+    def labelled(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
+        """``prepare`` for rows with labels: the table has all columns of the contract, the clean target among them.
+
+        The second list holds, beside each row, what keeps its label from being one (null: nothing). Raises DataError
+        for columns that lack.
+        """
+        known = {*self._spec.contract.columns, *self.aggregates}
+        raw = self._hidden(raw.select(name for name in raw.columns if name in known))
+        table, problems = self._prepared(raw, None)
+        if not self.aggregates:
+            table = self.features.apply(table)
+        target = raw.select(self.contract.target)
+        misread = self.cleaning.apply_rows(target, optional=self._spec.contract.columns, judged=True)[1]
+        return table, problems, misread
+
+    def _prepared(self, raw: pl.DataFrame, history: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.Series]:
         clean, problems = self.cleaning.apply_rows(raw, optional=self.optional)
         if not self.aggregates:
             return clean, problems
@@ -171,7 +201,26 @@ class BundlePredictor:
             return raw
         if self._hash is None:
             return raw.drop(personal)
-        return raw.with_columns(self._hash(raw.get_column(name)) for name in personal)
+        columns = self._spec.contract.columns
+        return raw.with_columns(
+            self._hash(without_sentinels(raw.get_column(name), columns[name].sentinels)) for name in personal
+        )
+
+
+def _refuse_other_key(contract: ServingContract, found: Digest) -> None:
+    """Of either fingerprint empty nothing is known: no key is given, or the bundle names none."""
+    if contract.personal and contract.hashing_key and found and found != contract.hashing_key:
+        raise UsageError(
+            f"{contract.name} was trained with personal columns hashed by another key",
+            problems=(
+                Problem(
+                    f"hashing key {found}",
+                    where=f"personal columns {', '.join(contract.personal)}",
+                    expected=contract.hashing_key,
+                ),
+            ),
+            next_step="restore the project's hashing.key from a backup, or `roadworthy run` to train with this one",
+        )
 
 
 def _both(first: pl.Series, second: pl.Series) -> pl.Series:

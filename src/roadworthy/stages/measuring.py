@@ -6,7 +6,8 @@ validate stage and ``inspect`` measure here. Law: what cannot be measured leaves
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from roadworthy.measures.quality import METRICS, measure_safely, metrics_for, sl
 from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import Task
-from roadworthy.stages.validate_rows import slice_labels
+from roadworthy.stages.validate_rows import Slices
 from roadworthy.standard.requirement import Requirement
 
 __all__ = ["confidence_of", "measurable", "measured", "measurements"]
@@ -32,32 +33,49 @@ def confidence_of(metric: str, required: Sequence[Requirement], column: str = ""
     return max(asked, default=0.95)
 
 
-def measured(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement]) -> list[Measurement]:
-    """One measurement per required metric, one per group where it is required by slice."""
+def measured(
+    sample: Sample,
+    rows: pl.DataFrame,
+    required: Sequence[Requirement],
+    slices: Mapping[str, Slices] = MappingProxyType({}),
+) -> list[Measurement]:
+    """One measurement per required metric, one per group where it is required by slice.
+
+    ``slices`` says how columns are cut into groups (``Labelled.slices``); any other is cut by these rows themselves.
+    """
     found: list[Measurement] = []
     for metric, column in dict.fromkeys((item.metric, item.slice) for item in required):
         confidence = confidence_of(metric, required, column)
         if column:
-            found += _sliced(metric, sample, rows, column, confidence)
+            found += _sliced(metric, sample, rows, column, slices.get(column), confidence)
         else:
             found.append(measure_safely(metric, sample, confidence=confidence))
     return found
 
 
-def _sliced(metric: str, sample: Sample, rows: pl.DataFrame, column: str, confidence: float) -> tuple[Measurement, ...]:
+def _sliced(  # noqa: PLR0913, PLR0917 - what is sliced, by what, and how sure one must be
+    metric: str, sample: Sample, rows: pl.DataFrame, column: str, cut: Slices | None, confidence: float
+) -> tuple[Measurement, ...]:
     """Per group of a column; a column that cannot be sliced by leaves a measurement that says why."""
     if column not in rows.columns:
         fault = f"column {column} is not in the feature table, so nothing can be sliced by it"
         return (Measurement(metric=metric, slice=f"{column}=?", confidence=confidence, error=fault),)
     try:
-        return slice_measure(metric, sample, slice_labels(rows[column]), column, confidence=confidence)
+        cut = cut or Slices.learned(rows[column])
+        groups = cut.labels(rows[column])
+        return slice_measure(metric, sample, groups, column, expected=cut.groups, confidence=confidence)
     except DataError as error:
         return (Measurement(metric=metric, slice=f"{column}=?", confidence=confidence, error=str(error)),)
 
 
-def measurements(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement]) -> list[Measurement]:
-    """Everything the task has, and the required slices."""
+def measurements(
+    sample: Sample,
+    rows: pl.DataFrame,
+    required: Sequence[Requirement],
+    slices: Mapping[str, Slices] = MappingProxyType({}),
+) -> list[Measurement]:
+    """Everything the task has, and the required slices, cut as ``measured`` does."""
     names = metrics_for(sample.task)
     everything = [measure_safely(name, sample, confidence=confidence_of(name, required)) for name in names]
     sliced = [item for item in required if item.slice and measurable(item.metric, sample.task)]
-    return [*everything, *measured(sample, rows, sliced)]
+    return [*everything, *measured(sample, rows, sliced, slices)]

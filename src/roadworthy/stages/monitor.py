@@ -24,7 +24,7 @@ from roadworthy.protocols import Reporter
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, GOLDEN, SCORES, Golden, golden_frame
-from roadworthy.standard import CATALOGUE, Requirement, Standard, format_quantity
+from roadworthy.standard import CATALOGUE, Requirement, Standard, exact_quantity
 from roadworthy.standard.catalogue import MetricKind
 
 __all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test"]
@@ -71,7 +71,7 @@ def monitor_plan(spec: ProjectSpec, standard: Standard) -> dict[str, Any]:
     plan = MonitorPlan(
         alarm_budget=standard.alarm_budget,
         requirements=tuple(msgspec.structs.replace(requirement, origin="") for requirement in required),
-        rules=tuple(rule for requirement in required for rule in _rules(requirement)),
+        rules=tuple(map(_rule, required)),
         reference=reference,
     )
     plain: dict[str, Any] = msgspec.to_builtins(plan)
@@ -111,31 +111,25 @@ def self_test(bundle: OpenBundle) -> int:
     return len(expected)
 
 
-def _rules(requirement: Requirement) -> list[AlertRule]:
+def _rule(requirement: Requirement) -> AlertRule:
     entry = CATALOGUE[requirement.metric]
+    below = requirement.at_least is not None
     by = f" for any {requirement.slice}" if requirement.slice else ""
-    rules = []
-    for bound, below in ((requirement.at_least, True), (requirement.at_most, False)):
-        if bound is None:
-            continue
-        when = f"{requirement.metric} {'<' if below else '>'} {format_quantity(bound, entry.unit)}{by}"
-        evidence = _EVIDENCE[entry.kind]
-        rules.append(
-            AlertRule(
-                name=f"{requirement.metric}{':' + requirement.slice if requirement.slice else ''}"
-                f"{'_low' if below else '_high'}",
-                when=when,
-                sentence=f"{when} over a window of live traffic{_HOW[evidence]}",
-                metric=requirement.metric,
-                bound=bound,
-                fires_below=below,
-                slice=requirement.slice,
-                trigger=str(requirement.trigger),
-                confidence=requirement.confidence,
-                evidence=evidence,
-            )
-        )
-    return rules
+    when = f"{requirement.metric} {'<' if below else '>'} {exact_quantity(requirement.bound, entry.unit)}{by}"
+    evidence = _EVIDENCE[entry.kind]
+    name = f"{requirement.metric}:{requirement.slice}" if requirement.slice else requirement.metric
+    return AlertRule(
+        name=f"{name}_{'low' if below else 'high'}",
+        when=when,
+        sentence=f"{when} over a window of live traffic{_HOW[evidence]}",
+        metric=requirement.metric,
+        bound=requirement.bound,
+        fires_below=below,
+        slice=requirement.slice,
+        trigger=str(requirement.trigger),
+        confidence=requirement.confidence,
+        evidence=evidence,
+    )
 
 
 _EVIDENCE = {
@@ -179,5 +173,5 @@ def _decoded(bundle: OpenBundle, name: str, kind: Any) -> Any:
         raise BundleError(f"bundle {bundle.manifest.name!r} lacks reference/{name}")
     try:
         return msgspec.json.decode(bundle.parts.reference[name], type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"reference/{name} does not parse: {error}") from error

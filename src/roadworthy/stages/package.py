@@ -9,8 +9,10 @@ again with the project's own key.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,16 @@ from roadworthy.graphs.variants import explain_cost, pays
 from roadworthy.protocols import Reporter
 from roadworthy.records.data import Split
 from roadworthy.records.digests import Digest, digest_bytes
-from roadworthy.records.evidence import Evidence, Measurement
+from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.model import Bundle, TrainedModel, Validation
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.costs import front_graph
+from roadworthy.stages.measuring import confidence_of
 from roadworthy.stages.package_checks import decisions, framework_scores, int8_refused, parity_between
 from roadworthy.stages.package_reference import reference_files
 from roadworthy.stages.train import candidate_folder
 from roadworthy.stages.validate_rows import Labelled
+from roadworthy.standard import parse_standard
 from roadworthy.transforms.splits import HOLDOUT, TRAIN
 
 __all__ = ["BUNDLE", "LATENCY_RUNS", "STEPS", "PackageInputs", "run"]
@@ -63,6 +67,7 @@ class PackageInputs:
 
     ``rows`` is the feature table's ``rows.parquet``, ``parts`` the split's ``parts.parquet``, ``monitor`` the plan
     that ``stages.monitor.monitor_plan`` made. The feature graph is built from the candidate's ``encoder.json``.
+    ``hashing_key`` is the fingerprint of the key that hid the personal columns.
     """
 
     trained: TrainedModel
@@ -74,6 +79,7 @@ class PackageInputs:
     spec: ProjectSpec
     standard_toml: str
     monitor: Mapping[str, Any]
+    hashing_key: Digest = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +248,15 @@ def _target_spread(inputs: PackageInputs, holdout: pl.DataFrame) -> float | None
 def _evidence(inputs: PackageInputs, shipped: _Shipped, rows: int, remeasure: Remeasure) -> Evidence:
     """The validation's evidence with quality re-measured where int8 ships, and the package's own measurements."""
     old = inputs.validation.evidence
+    required = parse_standard(tomllib.loads(inputs.standard_toml)["standard"], inputs.spec.task).of_phase(Phase.RELEASE)
+    asked = partial(confidence_of, required=required)
     new = remeasure(shipped.scores) if shipped.variant == _INT8 else ()
+    of_float = ", of the float graph that int8 was made from" if shipped.variant == _INT8 else ""
     new += (
-        _counted("parity", shipped.parity, rows, "greatest difference over the whole holdout"),
+        _counted("parity", shipped.parity, rows, f"greatest difference over the whole holdout{of_float}"),
         _counted("decision_flips", shipped.flips, rows, "counted over the whole holdout"),
         msgspec.structs.replace(_counted("size", float(len(shipped.content)), 1, "bytes of model.onnx"), unit="bytes"),
-        *latency_measurements(shipped.after.samples_ms),
+        *latency_measurements(shipped.after.samples_ms, confidences=(asked("latency_p50"), asked("latency_p99"))),
     )
     replaced = {(measured.metric, measured.slice, measured.phase) for measured in new}
     kept = tuple(item for item in old.measurements if (item.metric, item.slice, item.phase) not in replaced)
@@ -275,6 +284,7 @@ def _contract(inputs: PackageInputs, content: bytes) -> ServingContract:
         time=spec.data.time,
         entity=spec.data.entity,
         personal=spec.data.personal,
+        hashing_key=inputs.hashing_key if spec.data.personal else "",
         protected=spec.data.protected,
         excluded=spec.data.exclude,
         contract=spec.contract,

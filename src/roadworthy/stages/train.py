@@ -259,11 +259,12 @@ class _Training:
 
         def loss_of(drawn: Mapping[str, Any]) -> float:
             try:
-                return float(np.mean(np.concatenate([losses for _, losses in self._fold_results(drawn)])))
-            except TrainingError:
-                if not drawn:  # the defaults must work; a draw that diverges is merely not chosen
+                loss = float(np.mean(np.concatenate([losses for _, losses in self._fold_results(drawn)])))
+            except Exception:  # whatever a draw breaks with: it is counted and not chosen
+                if not drawn:  # the defaults must work
                     raise
-                return math.inf
+                loss = math.inf
+            return math.inf if math.isnan(loss) else loss
 
         return search(space, loss_of, budget, self._spec.training.seed)
 

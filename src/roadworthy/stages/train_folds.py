@@ -4,7 +4,8 @@ In: the feature table, the split, the project. Out: ``Fitting`` objects, each wi
 gets, and the rows to predict afterwards.
 
 Laws: an encoder is fitted on rows that train only; rows that stop training early come out of the training rows,
-never out of the rows that are predicted; by time, a fold trains on rows of earlier folds only.
+never out of the rows that are predicted; by time, a fold trains on rows of earlier folds only; where entities are to
+be disjoint, neither the rows that stop training nor those that are predicted are of an entity that trains.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from roadworthy.protocols import TrainingData
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.transforms.encoding import Encoder
 from roadworthy.transforms.expressions import Kind
+from roadworthy.transforms.newcomers import newcomers
 from roadworthy.transforms.splits import HOLDOUT, carve, class_labels, label_text, learnable
 
 __all__ = ["FOLD_TRAIN_ROWS", "FOLD_VALID_ROWS", "Fitting", "Rows", "TrainingPart"]
@@ -58,13 +60,15 @@ class TrainingPart:
 
     ``at`` [n]: positions in ``Rows``; ``fold`` [n]: the honest fold, −1 where a row is never validated; ``codes``
     [n]: class codes, 0 for regression; ``groups`` [n]: entity codes, a row without entity being its own, or None
-    where no entity is declared.
+    where no entity is declared; ``new`` [n]: rows that may be predicted, all of them unless entities are to be
+    disjoint.
     """
 
     at: NDArray[np.int64]
     fold: NDArray[np.int64]
     codes: NDArray[np.int64]
     groups: NDArray[np.int64] | None
+    new: NDArray[np.bool_]
 
 
 class Rows:
@@ -85,19 +89,24 @@ class Rows:
         self._columns = columns
         self._spec = spec
         self._by_time = by_time
+        self._disjoint = bool(by_time and spec.data.entity and spec.data.entity_disjoint)
         self.classes = class_labels(self._frame[spec.target], spec.task, spec.positive)
         self._y = _outcomes(self._frame[spec.target], spec.task, self.classes)
         self._holds = (self._frame["part"] == HOLDOUT).to_numpy()
         self._fold = self._frame["fold"].fill_null(-1).to_numpy()
+        self._new = self._newcomers()
         self.notes: list[str] = []
 
     def folds(self) -> Iterator[Fitting]:
-        """One fitting per fold, in order; a fold whose training rows are all of one class is left out."""
+        """One fitting per fold, in order; a fold that cannot learn or has no row to predict is left out."""
         numbers = np.unique(self._fold[self._fold >= 0])
         for number in numbers:
             earlier = self._fold < number if self._by_time else self._fold != number
             train = np.flatnonzero(earlier & ~self._holds)
-            valid = np.flatnonzero(self._fold == number)
+            valid = np.flatnonzero((self._fold == number) & self._new)
+            if not len(valid):
+                self._note(f"fold {number} was left out: its entities have all been seen before")
+                continue
             if not learnable(self._codes(train), self._spec.task):
                 self._note(f"fold {number} was left out: its training rows are all of one class")
                 continue
@@ -119,7 +128,7 @@ class Rows:
         at = np.flatnonzero(~self._holds)
         entity = self._spec.data.entity
         groups = _groups(self._frame[entity][at]) if entity else None
-        return TrainingPart(at, self._fold[at], self._codes(at), groups)
+        return TrainingPart(at, self._fold[at], self._codes(at), groups, self._new[at])
 
     def fitting(self, train: NDArray[np.int64], predicted: NDArray[np.int64], *, at_random: bool) -> Fitting:
         """One fitting of one's own choice, by positions; ``at_random``: the rows that stop training are too.
@@ -167,7 +176,8 @@ class Rows:
     def _stopping(self, train: NDArray[np.int64], *, at_random: bool) -> NDArray[np.bool_]:
         """Which of the training rows stop training early."""
         data, rows = self._spec.data, self._frame[train]
-        by_time, by_entity = self._by_time and not at_random, data.entity and not self._by_time and not at_random
+        by_time = self._by_time and not at_random
+        by_entity = data.entity and (self._disjoint or not self._by_time) and not at_random
         return carve(
             self._codes(train),
             task=self._spec.task,
@@ -176,6 +186,14 @@ class Rows:
             entities=rows[data.entity] if by_entity else None,
             share=_STOPPING_SHARE,
         )
+
+    def _newcomers(self) -> NDArray[np.bool_]:
+        """Rows that may be predicted: all of them, or those whose entity no earlier fold has."""
+        new = np.ones(self._frame.height, dtype=np.bool_)
+        if self._disjoint:
+            train = np.flatnonzero(~self._holds)
+            new[train] = newcomers(self._frame[self._spec.data.entity][train], self._fold[train])
+        return new
 
     def _codes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Class codes; all zero for regression, where nothing is stratified."""

@@ -137,7 +137,7 @@ def _pool(part: TrainingPart, kind: SplitKind, seed: int, most: int) -> Training
         return part
     kept = _stretches(count, most) if kind == "time" or part.groups is None else _entities(part.groups, seed, most)
     groups = None if part.groups is None else part.groups[kept]
-    return TrainingPart(part.at[kept], part.fold[kept], part.codes[kept], groups)
+    return TrainingPart(part.at[kept], part.fold[kept], part.codes[kept], groups, part.new[kept])
 
 
 def _stretches(count: int, most: int) -> NDArray[np.int64]:
@@ -164,20 +164,27 @@ def _entities(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.int
 def _arms(part: TrainingPart, kind: SplitKind, seed: int) -> Iterator[_Arm]:
     """The trainings of both ways, as positions in the pool, all on the same number of rows."""
     rng = np.random.default_rng([seed, 2])
-    numbers = np.unique(part.fold[part.fold >= 0])[-_HONEST_FOLDS:]
-    asked = np.isin(part.fold, numbers)
+    numbers = np.unique(part.fold[(part.fold >= 0) & part.new])[-_HONEST_FOLDS:]
+    asked = np.isin(part.fold, numbers) & part.new
     label = rng.permutation(len(part.at)) % _RANDOM_FOLDS  # not stratified: the honest folds are not either
-    ways = [(part.fold < number if kind == "time" else part.fold != number, part.fold == number) for number in numbers]
+    ways = [
+        (part.fold < number if kind == "time" else part.fold != number, asked & (part.fold == number))
+        for number in numbers
+    ]
     honest = len(ways)
     ways += [(label != number, asked & (label == number)) for number in range(_RANDOM_FOLDS)]
     wanted = min((int(train.sum()) for train, _ in ways), default=0)
     for place, (train, ahead) in enumerate(ways):
         drawn = np.sort(rng.choice(np.flatnonzero(train), wanted, replace=False))
+        if not ahead.any():
+            continue
         yield _Arm(drawn, np.flatnonzero(ahead), at_random=place >= honest)
 
 
 def _lacking(part: TrainingPart, arms: list[_Arm], task: Task) -> str:
     """Why these rows cannot answer; empty where they can."""
+    if not arms:
+        return "every entity of the folds has been seen before them"
     fewest = min(len(arm.train) for arm in arms)
     if fewest < _LEAST_TRAINING:
         return f"only {fewest} rows could train each way, and {_LEAST_TRAINING} are needed"

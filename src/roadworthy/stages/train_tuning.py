@@ -11,6 +11,7 @@ time; a budget in seconds depends on the machine, and the sentence says how many
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -70,7 +71,8 @@ def search(
 ) -> Search:
     """Try the defaults (no parameter set), then seeded draws, each combination once.
 
-    ``loss_of`` gives the cross-validated loss of the trainer's defaults overridden by its argument.
+    ``loss_of`` gives the cross-validated loss of the trainer's defaults overridden by its argument: infinite where
+    training with it breaks.
     """
     rng = np.random.default_rng(seed)
     begun = clock()
@@ -92,6 +94,8 @@ def search(
     gain = losses[0] - losses[best]
     spent = clock() - begun if budget.seconds is not None else None
     within = f" in {spent:.0f} s" if spent is not None else ""
+    broken = sum(not math.isfinite(loss) for loss in losses)
+    within += f", {broken} of which broke" if broken else ""
     if len(tried) == 1:
         return Search(tried[0], 1, f"tuning made 1 trial{within}; there was no room for more than the defaults")
     found = f"the best lowered the cross-validated loss by {gain:.4g}" if best else "none was better than the defaults"

@@ -50,7 +50,7 @@ from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.records.verdict import Outcome
 from roadworthy.stages.measuring import confidence_of, measurable, measured, measurements
 from roadworthy.stages.train import candidate_folder
-from roadworthy.stages.validate_rows import Labelled
+from roadworthy.stages.validate_rows import Labelled, Slices
 from roadworthy.standard.judge import judge_requirement
 from roadworthy.standard.requirement import Requirement
 from roadworthy.transforms.encoding import Encoder
@@ -94,7 +94,8 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     reporter.advance(_STEP)
     sample, held = labelled.holdout(choice.candidate)
     sample = sample if choice.threshold is None else sample.at(choice.threshold)
-    found_here = [*measurements(sample, held, required), *_unseen(labelled, sample, held)]
+    slices = labelled.slices(_slice_columns(required))
+    found_here = [*measurements(sample, held, required, slices), *_unseen(labelled, sample, held)]
     reporter.advance(_STEP)
     findings = [*_pitfalls(sample, out_of_fold, choice)]
     leaks, found = _leaks(trained, split, parts, rows, spec)
@@ -135,7 +136,8 @@ def remeasure(  # noqa: PLR0917 - as in run
     held = labelled.part(HOLDOUT)
     sample = labelled.sample(held, scores)
     sample = sample if threshold is None else sample.at(threshold)
-    return (*measurements(sample, held, required), *_unseen(labelled, sample, held))
+    slices = labelled.slices(_slice_columns(required))
+    return (*measurements(sample, held, required, slices), *_unseen(labelled, sample, held))
 
 
 def _chosen(
@@ -147,9 +149,14 @@ def _chosen(
     thresholds: dict[str, ThresholdChoice] = {}
     for name, sample in samples.items():
         if labelled.spec.task is Task.BINARY and sample.n:
-            thresholds[name] = choose_threshold(labelled.spec.decision, sample)
+            tuned = bool(labelled.spec.training.tune.strip())
+            thresholds[name] = choose_threshold(labelled.spec.decision, sample, tuned=tuned)
             samples[name] = sample.at(thresholds[name].threshold)
-    failing = {name: _provable_failures(sample, rows, required) for name, sample in samples.items()}
+    slices = labelled.slices(_slice_columns(required))
+    failing = {
+        name: (*_provable_failures(sample, rows, required, slices), *_too_large(costs.get(name), required))
+        for name, sample in samples.items()
+    }
     choice = choose(samples, costs, failing)
     threshold = thresholds.get(choice.candidate)
     if threshold is not None:
@@ -159,11 +166,23 @@ def _chosen(
     return choice, samples[choice.candidate], threshold
 
 
-def _provable_failures(sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement]) -> tuple[str, ...]:
+def _provable_failures(
+    sample: Sample, rows: pl.DataFrame, required: Sequence[Requirement], slices: Mapping[str, Slices]
+) -> tuple[str, ...]:
     """Lines of the requirements that out-of-fold predictions alone refute."""
     known = [item for item in required if measurable(item.metric, sample.task)]
-    found = measured(sample, rows, known)
+    found = measured(sample, rows, known, slices)
     judged = [judge_requirement(item, found, Phase.RELEASE) for item in known]
+    return tuple(verdict.requirement for verdict in judged if verdict.outcome is Outcome.FAIL)
+
+
+def _too_large(cost: GraphCost | None, required: Sequence[Requirement]) -> tuple[str, ...]:
+    """Lines of the requirements that a candidate's size refutes: it is exact, and known before any is chosen."""
+    if cost is None:
+        return ()
+    size = float(cost.size_bytes)
+    counted = Measurement(metric="size", value=size, lower=size, upper=size, unit="bytes")
+    judged = [judge_requirement(item, [counted], Phase.RELEASE) for item in required if item.metric == "size"]
     return tuple(verdict.requirement for verdict in judged if verdict.outcome is Outcome.FAIL)
 
 

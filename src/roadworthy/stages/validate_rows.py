@@ -7,7 +7,7 @@ matched by ``_row``; every holdout row has a score; all candidates are compared 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -24,10 +24,47 @@ from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.train import candidate_folder
 from roadworthy.transforms.splits import HOLDOUT, TRAIN, label_text
 
-__all__ = ["Labelled", "slice_labels"]
+__all__ = ["Labelled", "Slices"]
 
 _Y, _ENTITY, _SEEN = "__y", "__entity", "__seen"
 _MOST_PLAIN_NUMBERS = 20
+_MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """How a column is cut into groups: by its values, or by quarters of its rows for numbers of many values.
+
+    ``groups`` names the groups that there ought to be: those of the rows it was learned from and those that the
+    contract allows. ``edges`` are the values from which a next quarter starts; none where values are groups.
+    """
+
+    groups: tuple[str, ...]
+    edges: tuple[float, ...] = ()
+
+    @classmethod
+    def learned(cls, column: pl.Series, allowed: Sequence[str] = ()) -> Slices:
+        """From the column's values in the rows that decide, which are those of the training part."""
+        missing = [_MISSING] if column.null_count() else []
+        if column.dtype.is_numeric() and column.n_unique() > _MOST_PLAIN_NUMBERS:
+            values = column.drop_nulls().cast(pl.Float64).drop_nans().to_numpy()
+            above = values[values > values.min()]
+            quarters = np.unique(np.quantile(values, [0.25, 0.5, 0.75], method="higher"))
+            edges = tuple(quarters[quarters >= above.min()].tolist()) or (float(above.min()),)
+            return cls((*_quarters(edges), *missing), edges)
+        named = pl.Series(allowed, dtype=pl.String)
+        if column.dtype.is_numeric():
+            named = named.cast(column.dtype, strict=False).drop_nulls().cast(pl.String)
+        return cls(tuple(sorted({*column.drop_nulls().cast(pl.String), *named, *missing})))
+
+    def labels(self, column: pl.Series) -> NDArray[Any]:
+        """The group of each row [n], None where the value is missing."""
+        if not self.edges:
+            return np.array(column.cast(pl.String).to_list(), dtype=object)
+        places = np.searchsorted(self.edges, column.cast(pl.Float64).fill_null(0.0).to_numpy(), side="right")
+        labels = np.array(_quarters(self.edges), dtype=object)[places]
+        labels[column.is_null().to_numpy()] = None
+        return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +145,15 @@ class Labelled:
         """The rows of one part, in ``_row`` order."""
         return self.frame.filter(pl.col("part") == name).sort("_row")
 
+    def slices(self, columns: Iterable[str]) -> dict[str, Slices]:
+        """How each of the columns that are there is cut, as the training part and the contract have it."""
+        declared, train = self.spec.contract.columns, self.part(TRAIN)
+        return {
+            name: Slices.learned(train[name], declared[name].allowed if name in declared else ())
+            for name in columns
+            if name in train.columns
+        }
+
     def outcomes(self, rows: pl.DataFrame) -> NDArray[Any]:
         """Class index or value of some of the frame's rows."""
         return rows[_Y].to_numpy()
@@ -131,19 +177,12 @@ class Labelled:
         return frame.select("_row", *columns).drop_nulls()
 
 
-def slice_labels(column: pl.Series) -> NDArray[Any]:
-    """A label per row to slice by: the values themselves, quarters of the range for numbers of many values."""
-    if column.dtype.is_numeric() and column.n_unique() > _MOST_PLAIN_NUMBERS:
-        values = column.cast(pl.Float64)
-        edges = np.unique(np.quantile(values.drop_nulls().to_numpy(), [0.25, 0.5, 0.75]))
-        names = [f"below {edges[0]:g}"]
-        names += [f"{low:g} to below {high:g}" for low, high in itertools.pairwise(edges)]
-        names.append(f"{edges[-1]:g} or more")
-        places = np.searchsorted(edges, values.fill_null(0.0).to_numpy(), side="right")
-        labels = np.array(names, dtype=object)[places]
-        labels[column.is_null().to_numpy()] = None
-        return labels
-    return np.array(column.cast(pl.String).to_list(), dtype=object)
+def _quarters(edges: Sequence[float]) -> list[str]:
+    """Names of the parts between edges, numbered, so that no two are alike however close the edges lie."""
+    shown = [f"{edge:.0f}" if edge.is_integer() and abs(edge) < 1e15 else f"{edge:.6g}" for edge in edges]
+    spans = [f"below {shown[0]}", *(f"{low} to below {high}" for low, high in itertools.pairwise(shown))]
+    spans.append(f"{shown[-1]} or more")
+    return [f"{place} of {len(spans)}: {span}" for place, span in enumerate(spans, start=1)]
 
 
 def _outcome(target: pl.Series, trained: TrainedModel, task: Task) -> pl.Series:

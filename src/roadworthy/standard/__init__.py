@@ -15,7 +15,7 @@ from roadworthy.standard.judge import judge
 from roadworthy.standard.parse import parse_standard
 from roadworthy.standard.presets import PRESETS
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
-from roadworthy.standard.units import format_quantity, parse_quantity
+from roadworthy.standard.units import exact_quantity, format_quantity, parse_quantity
 
 __all__ = [
     "CATALOGUE",
@@ -25,6 +25,7 @@ __all__ = [
     "Requirement",
     "Standard",
     "Trigger",
+    "exact_quantity",
     "format_quantity",
     "judge",
     "metric_named",

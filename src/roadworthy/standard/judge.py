@@ -16,7 +16,7 @@ from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict, Verdict, Waiver
 from roadworthy.standard.catalogue import CATALOGUE, MetricKind
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
-from roadworthy.standard.units import format_quantity
+from roadworthy.standard.units import quantity_beside
 
 __all__ = ["judge", "judge_requirement"]
 
@@ -77,18 +77,17 @@ def _judge_one(requirement: Requirement, m: Measurement, phase: Phase) -> Requir
     if m.error:
         return _verdict(requirement, phase, Outcome.ERROR, f"The check of {_subject(requirement)} broke: {m.error}", m)
     if m.insufficient:
-        return _verdict(requirement, phase, Outcome.INSUFFICIENT, f"{_measured(m)} {m.insufficient}", m)
+        return _verdict(requirement, phase, Outcome.INSUFFICIENT, f"{_measured(requirement, m)} {m.insufficient}", m)
     if m.value is None or not math.isfinite(m.value):
         sentence = f"The check of {_subject(requirement)} gave no finite value."
         return _verdict(requirement, phase, Outcome.ERROR, sentence, m)
     near, far = _ends(requirement, m)
     if requirement.trigger is Trigger.PROVEN:
         if near is None or far is None or not (math.isfinite(near) and math.isfinite(far)):
-            return _verdict(requirement, phase, Outcome.INSUFFICIENT, f"{_measured(m)} It has no interval.", m)
-        if m.confidence < requirement.confidence - 1e-12:
-            sentence = (
-                f"{_measured(m)} Its interval holds at {m.confidence:.1%}, required are {requirement.confidence:.1%}."
-            )
+            return _verdict(requirement, phase, Outcome.INSUFFICIENT, f"{_measured(requirement, m)} It has no interval.", m)
+        if not _exact(m) and m.confidence < requirement.confidence - 1e-12:
+            held, asked = (f"{100 * level:.6g} %" for level in (m.confidence, requirement.confidence))
+            sentence = f"{_measured(requirement, m)} Its interval holds at {held}, required are {asked}."
             return _verdict(requirement, phase, Outcome.INSUFFICIENT, sentence, m)
     else:
         near = far = m.value
@@ -96,14 +95,19 @@ def _judge_one(requirement: Requirement, m: Measurement, phase: Phase) -> Requir
 
 
 def _decide(requirement: Requirement, m: Measurement, phase: Phase, near: float, far: float) -> RequirementVerdict:
-    bound = _bound(requirement)
+    shown = _measured(requirement, m)
     if _meets(requirement, near):
-        return _verdict(requirement, phase, Outcome.PASS, f"{_measured(m)} {_edge(requirement, m, 'proves')}", m)
+        return _verdict(requirement, phase, Outcome.PASS, f"{shown} {_edge(requirement, m, 'proves')}", m)
     if not _meets(requirement, far):
-        return _verdict(requirement, phase, Outcome.FAIL, f"{_measured(m)} {_edge(requirement, m, 'misses')}", m)
-    rows = _rows_needed(m, near, far, bound)
-    sentence = f"{_measured(m)} {_edge(requirement, m, 'leaves open')}"
+        return _verdict(requirement, phase, Outcome.FAIL, f"{shown} {_edge(requirement, m, 'misses')}", m)
+    rows = _rows_needed(m, near, far, requirement.bound)
+    sentence = f"{shown} {_edge(requirement, m, 'leaves open')}"
     return _verdict(requirement, phase, Outcome.INSUFFICIENT, sentence, m, rows=rows)
+
+
+def _exact(m: Measurement) -> bool:
+    """Whether nothing was sampled: such a figure holds at any confidence."""
+    return m.lower == m.value == m.upper
 
 
 def _ends(requirement: Requirement, m: Measurement) -> tuple[float | None, float | None]:
@@ -111,16 +115,8 @@ def _ends(requirement: Requirement, m: Measurement) -> tuple[float | None, float
     return (m.lower, m.upper) if requirement.at_least is not None else (m.upper, m.lower)
 
 
-def _bound(requirement: Requirement) -> float:
-    bound = requirement.at_least if requirement.at_least is not None else requirement.at_most
-    if bound is None:
-        raise ValueError(f"requirement on {requirement.metric} has no bound")
-    return bound
-
-
 def _meets(requirement: Requirement, value: float) -> bool:
-    bound = _bound(requirement)
-    return value >= bound if requirement.at_least is not None else value <= bound
+    return value <= requirement.bound if requirement.at_least is None else value >= requirement.bound
 
 
 def _rows_needed(m: Measurement, near: float, far: float, bound: float) -> int:
@@ -136,6 +132,7 @@ def _rows_needed(m: Measurement, near: float, far: float, bound: float) -> int:
 
 
 _COUNTED = {MetricKind.COST: "calls", MetricKind.CONDUCT: "requests"}
+_AMONG = {"recall": "events", "precision": "alarms", "specificity": "non-events", "f1": "events and alarms"}
 
 
 def _subject(requirement: Requirement) -> str:
@@ -143,12 +140,18 @@ def _subject(requirement: Requirement) -> str:
     return f"{requirement.metric}{by}"
 
 
-def _measured(m: Measurement) -> str:
+def _measured(requirement: Requirement, m: Measurement) -> str:
     on = f" on {m.slice}" if m.slice else ""
     if m.value is None:
         return f"{m.metric}{on}:"
-    over = f" over {m.n:,} {_COUNTED.get(CATALOGUE[m.metric].kind, 'rows')}" if m.n > 1 else ""
-    return f"{m.metric}{on} is {format_quantity(m.value, m.unit)}{over}."
+    return f"{m.metric}{on} is {quantity_beside(m.value, requirement.bound, m.unit)}{_over(m)}."
+
+
+def _over(m: Measurement) -> str:
+    rows = _COUNTED.get(CATALOGUE[m.metric].kind, "rows")
+    if m.among:
+        return f" over {m.among:,} {_AMONG.get(m.metric, rows)} in {m.n:,} {rows}"
+    return f" over {m.n:,} {rows}" if m.n > 1 else ""
 
 
 def _edge(requirement: Requirement, m: Measurement, verb: str) -> str:
@@ -158,11 +161,12 @@ def _edge(requirement: Requirement, m: Measurement, verb: str) -> str:
     up = requirement.at_least is not None
     end = {"proves": m.lower if up else m.upper, "misses": m.upper if up else m.lower}.get(verb)
     if end is None:
-        span = f"{format_quantity(m.lower or 0.0, m.unit)} to {format_quantity(m.upper or 0.0, m.unit)}"
+        low, high = (quantity_beside(bound or 0.0, requirement.bound, m.unit) for bound in (m.lower, m.upper))
+        span = f"{low} to {high}"
         return f"It may lie anywhere from {span}, so {wanted} is neither proven nor refuted."
     side = "at least" if (verb == "proves") == up else "at most"
     meaning = "which proves" if verb == "proves" else "which rules out"
-    shown = format_quantity(end, m.unit)
+    shown = quantity_beside(end, requirement.bound, m.unit)
     return f"With {100 * m.confidence:.4g} % confidence it is {side} {shown}, {meaning} {wanted}."
 
 

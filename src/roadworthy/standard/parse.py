@@ -56,7 +56,8 @@ def parse_standard(
             next_step=f"edit {file} and run the command again",
         )
     replaced = {(requirement.metric, requirement.slice) for requirement in declared}
-    kept = [r for r in preset_requirements(preset, task) if (r.metric, r.slice) not in replaced]
+    standing = preset_requirements(preset, task, confidence)
+    kept = [requirement for requirement in standing if (requirement.metric, requirement.slice) not in replaced]
     return Standard(preset=preset, requirements=(*declared, *kept), alarm_budget=budget)
 
 

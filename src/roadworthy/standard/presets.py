@@ -43,13 +43,25 @@ _QUALITY: dict[str, dict[Task, dict[str, float]]] = {
         Task.REGRESSION: {"r2": 0.0},
     },
     "service": {
-        Task.BINARY: {"skill": 0.05, "roc_auc": 0.65, "calibration_error": 0.01, "overfit_gap": 0.2},
-        Task.MULTICLASS: {"skill": 0.05, "balanced_accuracy": 0.5, "calibration_error": 0.01, "overfit_gap": 0.2},
+        Task.BINARY: {"skill": 0.05, "roc_auc": 0.65, "lift": 0.0, "calibration_error": 0.01, "overfit_gap": 0.2},
+        Task.MULTICLASS: {
+            "skill": 0.05,
+            "balanced_accuracy": 0.5,
+            "lift": 0.0,
+            "calibration_error": 0.01,
+            "overfit_gap": 0.2,
+        },
         Task.REGRESSION: {"r2": 0.1, "overfit_gap": 0.2},
     },
     "critical": {
-        Task.BINARY: {"skill": 0.3, "roc_auc": 0.85, "calibration_error": 0.0025, "overfit_gap": 0.1},
-        Task.MULTICLASS: {"skill": 0.3, "balanced_accuracy": 0.8, "calibration_error": 0.0025, "overfit_gap": 0.1},
+        Task.BINARY: {"skill": 0.3, "roc_auc": 0.85, "lift": 0.0, "calibration_error": 0.0025, "overfit_gap": 0.1},
+        Task.MULTICLASS: {
+            "skill": 0.3,
+            "balanced_accuracy": 0.8,
+            "lift": 0.0,
+            "calibration_error": 0.0025,
+            "overfit_gap": 0.1,
+        },
         Task.REGRESSION: {"r2": 0.5, "overfit_gap": 0.1},
     },
 }
@@ -59,23 +71,24 @@ PRESETS: tuple[str, ...] = tuple(_EVERY)
 """Names that ``[standard] extends`` may say."""
 
 
-def preset_requirements(preset: str, task: Task) -> tuple[Requirement, ...]:
-    """The preset's requirements for a task. The name must be one of PRESETS."""
+def preset_requirements(preset: str, task: Task, confidence: float = 0.95) -> tuple[Requirement, ...]:
+    """The preset's requirements for a task, each to be proven at ``confidence``. The name must be one of PRESETS."""
     bounds = _QUALITY[preset][task] | _EVERY[preset]
-    required = [_bounded(metric, bound, preset) for metric, bound in bounds.items()]
+    required = [_bounded(metric, bound, preset, confidence) for metric, bound in bounds.items()]
     if preset in _AVAILABILITY:
         required.append(
             Requirement(
                 metric="availability",
                 at_least=_AVAILABILITY[preset],
                 phases=(Phase.LIVE,),
+                confidence=confidence,
                 origin=f"preset {preset}",
             )
         )
     return tuple(required)
 
 
-def _bounded(metric: str, bound: float, preset: str) -> Requirement:
+def _bounded(metric: str, bound: float, preset: str, confidence: float) -> Requirement:
     entry = CATALOGUE[metric]
     up = entry.direction is Direction.UP
     return Requirement(
@@ -83,5 +96,6 @@ def _bounded(metric: str, bound: float, preset: str) -> Requirement:
         at_least=bound if up else None,
         at_most=None if up else bound,
         phases=entry.phases,
+        confidence=confidence,
         origin=f"preset {preset}",
     )

@@ -9,7 +9,7 @@ import msgspec
 from roadworthy.records.digests import Digest, canonical_json, digest_data
 from roadworthy.records.evidence import Phase
 from roadworthy.standard.catalogue import CATALOGUE
-from roadworthy.standard.units import format_quantity
+from roadworthy.standard.units import exact_quantity
 
 __all__ = ["Requirement", "Standard", "Trigger"]
 
@@ -22,7 +22,7 @@ class Trigger(StrEnum):
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bound on one metric, in base units, for the phases where it holds.
+    """A bound on one metric, in base units, for the phases where it holds: ``at_least`` or ``at_most``, never both.
 
     ``slice`` is a column: the bound holds for every value of it. ``origin`` says where it was declared
     ("preset service", "roadworthy.toml:41").
@@ -37,20 +37,26 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     confidence: float = 0.95
     origin: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what could only be judged in part (ValueError)."""
+        if (self.at_least is None) == (self.at_most is None):
+            found = "no bound" if self.at_least is None else "both at_least and at_most"
+            raise ValueError(f"a requirement on {self.metric} has {found}, expected one of at_least and at_most")
+
+    @property
+    def bound(self) -> float:
+        """The one bound, in base units."""
+        return self.at_most if self.at_least is None else self.at_least  # type: ignore[return-value]  # one is there
+
     def line(self) -> str:
         """The one-line form that people read and waivers name.
 
         >>> Requirement(metric="latency_p99", at_most=50.0).line()
         'latency_p99 <= 50 ms'
         """
-        unit = CATALOGUE[self.metric].unit
-        bounds = []
-        if self.at_least is not None:
-            bounds.append(f">= {format_quantity(self.at_least, unit)}")
-        if self.at_most is not None:
-            bounds.append(f"<= {format_quantity(self.at_most, unit)}")
+        sign = "<=" if self.at_least is None else ">="
         by = f" for every {self.slice}" if self.slice else ""
-        return f"{self.metric} {' and '.join(bounds)}{by}"
+        return f"{self.metric} {sign} {exact_quantity(self.bound, CATALOGUE[self.metric].unit)}{by}"
 
 
 class Standard(msgspec.Struct, frozen=True, kw_only=True):

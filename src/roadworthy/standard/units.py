@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["UNITS", "format_quantity", "parse_quantity"]
+__all__ = ["UNITS", "exact_quantity", "format_quantity", "parse_quantity", "quantity_beside"]
 
 UNITS: dict[str, dict[str, float]] = {
     "": {"": 1.0, "%": 0.01},
@@ -71,27 +71,56 @@ _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
 }
 
 
+_DIGITS, _ALL_DIGITS = 4, 17
+
+
 def format_quantity(value: float, base: str) -> str:
     """A short form for people, in the largest unit that keeps a digit before the point.
 
     >>> format_quantity(50.0, "ms"), format_quantity(5_000_000, "bytes"), format_quantity(0.8, "")
     ('50 ms', '5 MB', '0.8')
     """
-    for scale, unit in _SCALES.get(base, ()):
-        if abs(value) >= scale:
-            return f"{_short(value / scale)} {unit}"
-    if base in _SCALES:
-        return f"{_short(value)} {base}"
-    return _short(value)
+    return _written(value, base, _DIGITS)[0]
 
 
-def _short(value: float) -> str:
+def exact_quantity(value: float, base: str) -> str:
+    """As ``format_quantity``, with as many digits as it takes to say this value and no other.
+
+    >>> exact_quantity(0.8, ""), exact_quantity(0.80004, ""), exact_quantity(5 * 2**20, "bytes")
+    ('0.8', '0.80004', '5.24288 MB')
+    """
+    forms = (_written(value, base, digits) for digits in range(_DIGITS, _ALL_DIGITS + 1))
+    return next((text for text, read in forms if math.isclose(read, value, rel_tol=1e-12)), repr(value))
+
+
+def quantity_beside(value: float, bound: float, base: str) -> str:
+    """As ``format_quantity``, with as many digits as it takes to stand on the same side of ``bound`` as the value.
+
+    >>> quantity_beside(0.79998, 0.8, ""), quantity_beside(0.7912345, 0.8, ""), quantity_beside(0.8, 0.8, "")
+    ('0.79998', '0.7912', '0.8')
+    """
+    forms = (_written(value, base, digits) for digits in range(_DIGITS, _ALL_DIGITS + 1))
+    side = (value > bound) - (value < bound)
+    return next((text for text, read in forms if (read > bound) - (read < bound) == side), repr(value))
+
+
+def _written(value: float, base: str, digits: int) -> tuple[str, float]:
+    """The text in its unit, and the number in base units that a reader takes from it."""
+    scale, unit = next(
+        ((scale, unit) for scale, unit in _SCALES.get(base, ()) if abs(value) >= scale),
+        (1.0, base if base in _SCALES else ""),
+    )
+    text = _short(value / scale, digits)
+    return f"{text} {unit}".rstrip(), float(text.replace(",", "")) * scale
+
+
+def _short(value: float, digits: int) -> str:
     if value == 0:
         return "0"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if abs(value) < 1 else 4 - len(str(int(abs(value))))
-    text = f"{value:.{min(max(digits, 0), 12)}f}" if abs(value) >= 1e-4 else f"{value:.2g}"
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    if abs(value) < 1e-4:
+        return f"{value:.{digits - 2}g}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -5,7 +5,8 @@ In: ``_row``, the target, and the time and entity columns where declared. Out: o
 
 Laws: the outcome depends on the rows and the seed, never on the order in which the rows arrive; a row of the
 holdout never trains; by time, no training row is as late as a holdout row, and a fold is validated by models that
-saw earlier times only; by entity, no entity stands on both sides.
+saw earlier times only; by entity, no entity stands on both sides; by time with disjoint entities, what judges and
+what a fold predicts are entities that no earlier row has.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from roadworthy.errors import DataError, Problem, TargetError, UnknownName
 from roadworthy.records.data import SplitKind
 from roadworthy.records.digests import Digest, digest_data
 from roadworthy.records.project import Task
+from roadworthy.transforms.newcomers import newcomers, without_seen
 
 __all__ = [
     "HOLDOUT",
@@ -141,8 +143,9 @@ def make_split(
 
     By time: the last share is the holdout; rows of one timestamp stay on one side. The training part is cut into
     ``folds + 1`` blocks; block k is validated by models trained on the blocks before it, and the first block is
-    never validated, so its fold is null (so is a block before which only one class had been seen). By entity: whole
-    entities, in a seeded order. Otherwise stratified by class, or at random for regression.
+    never validated, so its fold is null (so is a block before which only one class had been seen). Under
+    ``entity_disjoint`` a fold predicts its newcomers only; its other rows keep their number, as they train later ones.
+    By entity: whole entities, in a seeded order. Otherwise stratified by class, or at random for regression.
 
     Raises TargetError when the target cannot be learned, DataError when the rows cannot be split as declared.
     """
@@ -162,7 +165,8 @@ def make_split(
     else:
         kind = "random" if task is Task.REGRESSION else "stratified"
         fold = _stratified(codes, holdout, folds, seed)
-    keep, unseen = _entities(rows, fold, entity, strict=entity_disjoint and kind == "time")
+    who = rows[entity] if entity else pl.Series([None] * rows.height, dtype=pl.String)
+    keep, unseen = without_seen(who, fold == _HOLD, strict=entity_disjoint and kind == "time")
     _check_training(codes[fold != _HOLD], rows[target], codes, task, kind)
     if not (fold >= 0).any():
         raise TargetError(
@@ -176,9 +180,10 @@ def make_split(
             "fold": pl.Series(fold, dtype=pl.Int32),
         }
     ).with_columns(pl.when(pl.col("fold") >= 0).then("fold").alias("fold"))
-    parts = parts.filter(pl.Series(keep))
-    facts = _facts(parts, kind, unlabelled, unseen, dropped=int((~keep).sum()), rows=frame.height)
-    return parts, facts
+    predicted = _predicted(parts, who, strict=entity_disjoint and kind == "time")
+    kept = parts.filter(pl.Series(keep))
+    facts = _facts(kept, kind, unlabelled, unseen, predicted=predicted, dropped=parts.height - kept.height)
+    return kept, facts
 
 
 _HOLD = -2
@@ -322,33 +327,25 @@ def _stratified(codes: NDArray[np.int64], holdout: float, folds: int, seed: int)
     return fold
 
 
-def _entities(
-    rows: pl.DataFrame, fold: NDArray[np.int64], entity: str, *, strict: bool
-) -> tuple[NDArray[np.bool_], int]:
-    """Which rows stay, and how many entities of the holdout training never saw."""
-    keep = np.ones(rows.height, dtype=np.bool_)
-    if not entity:
-        return keep, 0
-    hold = pl.Series(fold == _HOLD)
-    train, held = rows[entity].filter(~hold).unique(), rows[entity].filter(hold).drop_nulls().unique()
-    unseen = int((~held.is_in(train.implode())).sum())
-    if strict:
-        seen = rows[entity].is_in(train.drop_nulls().implode()).fill_null(value=False)
-        keep = ~(hold & seen).to_numpy()
-        if not (keep & hold.to_numpy()).any():
-            raise DataError(
-                "entity_disjoint leaves no row to judge: training saw every entity of the holdout",
-                next_step="remove entity_disjoint from [data]; unseen entities are reported as a slice anyway",
-            )
-    return keep, unseen
+def _predicted(parts: pl.DataFrame, entity: pl.Series, *, strict: bool) -> pl.DataFrame:
+    """The training rows that a fold predicts: all that have one or, if ``strict``, the newcomers among them."""
+    train = parts["part"] == TRAIN
+    new = newcomers(entity.filter(train), parts.filter(train)["fold"].fill_null(_NEVER).to_numpy())
+    predicted = parts.filter(train).filter((pl.Series(new) | (not strict)) & (pl.col("fold") >= 0))
+    if predicted.is_empty():
+        raise DataError(
+            "entity_disjoint leaves no training row to be validated: every entity was there from the first rows on",
+            next_step="remove entity_disjoint from [data]; unseen entities are reported as a slice anyway",
+        )
+    return predicted
 
 
 def _facts(
-    parts: pl.DataFrame, kind: SplitKind, unlabelled: int, unseen: int, *, dropped: int, rows: int
+    parts: pl.DataFrame, kind: SplitKind, unlabelled: int, unseen: int, *, predicted: pl.DataFrame, dropped: int
 ) -> SplitFacts:
     train = parts.filter(pl.col("part") == TRAIN)
     held = parts.height - train.height
-    folds = train["fold"].drop_nulls().n_unique()
+    folds = predicted["fold"].n_unique()
     never = train["fold"].null_count()
     how = {
         "time": "by time: the latest rows judge, rows of one timestamp stay together",
@@ -358,15 +355,17 @@ def _facts(
     }[kind]
     sentences = [f"Split {how}. {train.height:,} rows train and {held:,} judge ({held / max(parts.height, 1):.1%})."]
     if kind == "time":
-        sentences.append(
-            f"{folds} folds chain forward; the first {never:,} rows in time only ever train and are never validated."
-        )
+        first = f"the first {never:,} rows in time only ever train and are never validated"
+        sentences.append(f"{folds} folds chain forward; {first}.")
     if unlabelled:
+        rows = parts.height + dropped + unlabelled
         sentences.append(f"{unlabelled:,} of {rows:,} rows have no target or no time and are in neither part.")
     if unseen and kind == "time":
         sentences.append(f"{unseen:,} entities of the holdout were never seen in training.")
     if dropped:
         sentences.append(f"{dropped:,} holdout rows of entities that training saw were left out (entity_disjoint).")
+    if seen := train.height - never - predicted.height:
+        sentences.append(f"The folds do not predict {seen:,} training rows whose entity an earlier fold has.")
     return SplitFacts(kind, train.height, held, folds, unlabelled, unseen, dropped, never, " ".join(sentences))
 
 
@@ -381,17 +380,18 @@ def carve(
 ) -> NDArray[np.bool_]:
     """Rows to put aside for early stopping: True where a row stops training instead of training.
 
-    The last ``share`` by time, else whole entities, else stratified; stratified too where the honest way would
-    leave one class only to train on, or would keep a class for stopping that training then never sees.
+    Whole entities where more than ten are given, else the last ``share`` by time, else stratified; stratified too
+    where the honest way would leave one class only to train on, or would keep a class for stopping that training
+    then never sees.
     """
     count = len(codes)
     wanted = max(1, round(count * share))
     aside: NDArray[np.bool_] | None = None
-    if times is not None:
+    if entities is not None and entities.n_unique() > 10:
+        aside = _by_entity(entities, share, 1, seed) == _HOLD
+    elif times is not None:
         ordered = np.sort(times, kind="stable")
         aside = times >= ordered[count - wanted]
-    elif entities is not None and entities.n_unique() > 10:
-        aside = _by_entity(entities, share, 1, seed) == _HOLD
     if aside is not None and 0 < aside.sum() <= count / 2:
         left = codes[~aside]
         if learnable(left, task) and np.isin(codes[aside], left).all():

@@ -84,6 +84,11 @@ class FileSource:
         self._options = options
         self._digests: dict[tuple[str, int, int, int], Digest] = {}
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read, in their order."""
+        return tuple(path for path, _ in self._parts)
+
     def describe(self) -> str:
         """The declared path, and how many files it stands for."""
         more = f" ({len(self._parts)} files)" if len(self._parts) > 1 else ""

@@ -3,7 +3,7 @@
 In: ``[data] source`` (a path, glob, directory or URL, or a mapping with options) and the project's folder. Out:
 one ``Source``. Nothing is guessed past the declared name: an unknown suffix, option or URL is refused by name.
 ``${NAME}`` in a URL, a query or a storage option is replaced by the environment variable of that name, so that
-no secret needs to stand in the project file.
+no secret needs to stand in the project file; what is shown and digested is the text as declared, with ``${NAME}``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from roadworthy.adapters.sources.dialects import ALIGNED, CsvOptions
 from roadworthy.adapters.sources.encodings import LocalText
 from roadworthy.adapters.sources.files import FileSource, Part
 from roadworthy.adapters.sources.json_lines import NdjsonPart
+from roadworthy.adapters.sources.masking import masked_object
 from roadworthy.adapters.sources.remote import RemoteSource, is_object_url
-from roadworthy.adapters.sources.sql import QuerySource, is_sql_url
+from roadworthy.adapters.sources.sql import Declared, QuerySource, is_sql_url
 from roadworthy.errors import Problem, SourceError, nearest
 from roadworthy.protocols import Source
 
@@ -49,6 +50,7 @@ _REFUSED = {
     ".json": 'write one object a line (.ndjson); if it is so already: source = { path = "…", format = "ndjson" }',
     ".zip": "unpack it; only gzip of CSV and NDJSON is read packed",
 }
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SQL_KEYS = ("url", "query")
 _FILE_KEYS = ("path", "url", "format", "delimiter", "encoding", "header", "columns", "storage_options")
 _DELIMITER_NAMES = {"tab": "\t", "space": ALIGNED, "spaces": ALIGNED, "comma": ",", "semicolon": ";", "bar": "|"}
@@ -65,9 +67,9 @@ def open_source(declared: str | Mapping[str, Any], folder: Path) -> Source:
     target = options.get("url", options.get("path"))
     if not isinstance(target, str) or not target:
         raise _refused("names neither path nor url", 'source = "data.csv" or { path = … } or { url = …, query = … }')
-    target = _from_environment(target)
+    declared_target, target = target, _from_environment(target)
     if is_sql_url(target):
-        return _sql(target, options, folder)
+        return _sql(target, declared_target, options, folder)
     if "://" in target and not is_object_url(target):
         shown = target.partition("://")[0] + "://…"
         raise _refused(f"a URL of a kind that is not read: {shown}", "postgresql, sqlite, s3, gs or az, or a path")
@@ -75,25 +77,33 @@ def open_source(declared: str | Mapping[str, Any], folder: Path) -> Source:
     csv_options = _csv_options(options)
     if is_object_url(target):
         storage = {key: _from_environment(str(value)) for key, value in options.get("storage_options", {}).items()}
-        return RemoteSource(target, _kind(PurePosixPath(target), options, target), csv_options, storage)
-    return _files(target, options, csv_options, folder)
+        kind = _kind(_object_path(target), options, masked_object(declared_target))
+        return RemoteSource(target, kind, csv_options, storage, declared_target, _inserted(declared_target))
+    return _files(target, declared_target, options, csv_options, folder)
 
 
-def _sql(url: str, options: dict[str, Any], folder: Path) -> Source:
+def _sql(url: str, shown: str, options: dict[str, Any], folder: Path) -> Source:
     _check_keys(options, _SQL_KEYS if "url" in options else ("path",))
     query = options.get("query")
     if not isinstance(query, str) or not query.strip():
         raise _refused("a database URL without a query", '{ url = "…", query = "select … from …" }')
-    return QuerySource(url, _from_environment(query), folder)
+    secrets = _inserted(shown) + _inserted(query)
+    return QuerySource(url, _from_environment(query), folder, declared=Declared(shown, query, secrets))
 
 
-def _files(target: str, options: dict[str, Any], csv_options: CsvOptions, folder: Path) -> Source:
-    paths = _paths(target, folder)
+def _object_path(url: str) -> PurePosixPath:
+    """The URL up to its query, which is none of the name; a glob's question mark is."""
+    place, _, query = url.partition("?")
+    return PurePosixPath(place if "=" in query else url)
+
+
+def _files(target: str, shown: str, options: dict[str, Any], csv_options: CsvOptions, folder: Path) -> Source:
+    paths = _paths(target, shown, folder)
     kinds = {path: _kind(path, options, str(path)) for path in paths}
     if len(set(kinds.values())) > 1:
         counts = Counter(kinds.values())
         raise SourceError(
-            f"{target} holds files of several formats",
+            f"{shown} holds files of several formats",
             problems=[
                 Problem(
                     f"{count} × {kind}",
@@ -102,12 +112,12 @@ def _files(target: str, options: dict[str, Any], csv_options: CsvOptions, folder
                 )
                 for kind, count in sorted(counts.items())
             ],
-            next_step=f'narrow it with a glob, for example "{target.rstrip("/")}/*.{sorted(counts)[0]}"',
+            next_step=f'narrow it with a glob, for example "{shown.rstrip("/")}/*.{sorted(counts)[0]}"',
         )
     kind = kinds[paths[0]]
     parts = [(path, _part(path, kind, csv_options)) for path in paths]
     plain = {name: value for name, value in msgspec.to_builtins(csv_options).items() if value not in (None, ())}
-    return FileSource(parts, shown=target, format_name=kind, options=plain)
+    return FileSource(parts, shown=shown, format_name=kind, options=plain)
 
 
 def _part(path: Path, kind: str, csv_options: CsvOptions) -> Part:
@@ -116,7 +126,7 @@ def _part(path: Path, kind: str, csv_options: CsvOptions) -> Part:
     return NdjsonPart(LocalText(path)) if kind == "ndjson" else ColumnarPart(path, kind)
 
 
-def _paths(target: str, folder: Path) -> list[Path]:
+def _paths(target: str, shown: str, folder: Path) -> list[Path]:
     """The files that a path, a directory or a glob names, in the order of their names."""
     path = folder / target
     if path.is_file():
@@ -125,7 +135,7 @@ def _paths(target: str, folder: Path) -> list[Path]:
         found = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
         if found:
             return found
-        raise _missing(target, path, "the directory has no files", "a directory with data files")
+        raise _missing(shown, path, "the directory has no files", "a directory with data files")
     if glob.has_magic(target):
         found = sorted(
             Path(name)
@@ -134,8 +144,8 @@ def _paths(target: str, folder: Path) -> list[Path]:
         )
         if found:
             return found
-        raise _missing(target, path, "no file matches", "a glob that matches")
-    raise _missing(target, path, "no such file", "a file, a directory or a glob")
+        raise _missing(shown, path, "no file matches", "a glob that matches")
+    raise _missing(shown, path, "no such file", "a file, a directory or a glob")
 
 
 def _hidden(path: Path) -> bool:
@@ -143,7 +153,7 @@ def _hidden(path: Path) -> bool:
     return any(piece.startswith((".", "_")) for piece in path.parts)
 
 
-def _missing(target: str, path: Path, found: str, expected: str) -> SourceError:
+def _missing(shown: str, path: Path, found: str, expected: str) -> SourceError:
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     close = nearest(path.name, beside)
     if close is not None and close != path.name:
@@ -153,7 +163,7 @@ def _missing(target: str, path: Path, found: str, expected: str) -> SourceError:
     else:
         step = "mend [data] source or the command; relative paths start at the project's folder"
     return SourceError(
-        f"{target}: {found}", problems=(Problem(found, where=str(path), expected=expected),), next_step=step
+        f"{shown}: {found}", problems=(Problem(found, where=str(path), expected=expected),), next_step=step
     )
 
 
@@ -216,7 +226,7 @@ def _check_keys(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 def _from_environment(text: str) -> str:
     """Replace every ``${NAME}``; SourceError names those that are not set."""
-    names = re.findall(r"\$\{(\w+)\}", text)
+    names = _VARIABLE.findall(text)
     unset = [name for name in names if name not in os.environ]
     if unset:
         raise SourceError(
@@ -224,7 +234,12 @@ def _from_environment(text: str) -> str:
             problems=[Problem(f"${{{name}}} is not set", expected="a value") for name in unset],
             next_step=f"export {unset[0]}=… and run the same command again",
         )
-    return re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], text)
+
+
+def _inserted(text: str) -> tuple[str, ...]:
+    """The values that took the places of ``${NAME}``: none of them is ever shown."""
+    return tuple(os.environ[name] for name in _VARIABLE.findall(text))
 
 
 def _refused(found: str, expected: str) -> SourceError:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
+from urllib.parse import quote
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from roadworthy.adapters.sources.delimited import DelimitedPart
 from roadworthy.adapters.sources.dialects import CsvOptions
 from roadworthy.adapters.sources.files import Part
 from roadworthy.adapters.sources.json_lines import NdjsonPart
+from roadworthy.adapters.sources.masking import masked_object
 from roadworthy.adapters.sources.row_digest import digest_rows
 from roadworthy.errors import Problem, RoadworthyError, SourceError
 from roadworthy.records.digests import Digest, digest_data
@@ -28,7 +30,8 @@ from roadworthy.records.digests import Digest, digest_data
 __all__ = ["RemoteSource", "is_object_url"]
 
 _OBJECT_URL = re.compile(r"(s3a?|gs|gcs|az|abfss?|adl)://")
-_CREDENTIALS = re.compile(r"//[^/@]*:[^/@]*@")
+_TOLD_URL = re.compile(r"\w+://[^\s'\"]+")
+_TOO_SHORT = 3  # a word of three letters stands in every sentence
 
 
 def is_object_url(url: str) -> bool:
@@ -39,11 +42,22 @@ def is_object_url(url: str) -> bool:
 class RemoteSource:
     """The rows of one object; for Parquet, Arrow and NDJSON also of all that a glob matches.
 
-    ``kind`` is parquet, arrow, csv or ndjson; ``options`` are Polars' storage options.
+    ``kind`` is parquet, arrow, csv or ndjson; ``options`` are Polars' storage options. ``declared`` is the URL as
+    a person wrote it, before environment variables took their places in it; ``secrets`` are those variables' values.
     """
 
-    def __init__(self, url: str, kind: str, csv_options: CsvOptions, options: dict[str, str]) -> None:
+    def __init__(  # noqa: PLR0917 - the object, how it is read, then how it is told of
+        self,
+        url: str,
+        kind: str,
+        csv_options: CsvOptions,
+        options: dict[str, str],
+        declared: str = "",
+        secrets: tuple[str, ...] = (),
+    ) -> None:
         self._url = url
+        self._declared = declared or url
+        self._secrets = secrets
         self._kind = kind
         self._csv_options = csv_options
         self._options = options
@@ -55,8 +69,8 @@ class RemoteSource:
             )
 
     def describe(self) -> str:
-        """The URL without credentials."""
-        return _CREDENTIALS.sub("//***@", self._url)
+        """The URL as declared, without credentials."""
+        return masked_object(self._declared)
 
     def fingerprint(self) -> Digest:
         """Digest of the rows, read anew each time."""
@@ -107,15 +121,25 @@ class RemoteSource:
     def _failure(self, error: Exception) -> RoadworthyError:
         if isinstance(error, RoadworthyError):
             return error
-        reason = (_CREDENTIALS.sub("//***@", str(error)).splitlines() or ["no reason given"])[0][:300]
-        for secret in self._options.values():
-            if len(secret) > 4:
-                reason = reason.replace(secret, "***")
+        reason = (str(error).splitlines() or ["no reason given"])[0].replace(self._url, self.describe())
+        for secret in (*self._secrets, *_credentials(self._url), *self._options.values()):
+            if len(secret) > _TOO_SHORT:
+                for written in (secret, quote(secret), quote(secret, safe="")):
+                    reason = reason.replace(written, "***")
+        reason = _TOLD_URL.sub(lambda match: masked_object(match[0]), reason)[:300]
         return SourceError(
             f"{self.describe()} cannot be read",
             problems=(Problem(reason, where=self.describe(), expected=f"a {self._kind} object"),),
             next_step="see that the object exists and that storage_options (or the environment) grant reading",
         )
+
+
+def _credentials(url: str) -> list[str]:
+    """The pieces of a URL that may be secret: all before the last @, and the values of its query."""
+    rest = url.partition("://")[2]
+    user, _, place = rest.rpartition("@")
+    values = [pair.partition("=")[2] for pair in place.partition("?")[2].split("&")]
+    return [user, *user.split(":"), *values]
 
 
 class _RemoteText:

@@ -3,15 +3,18 @@
 In: a URL and a query. Out: a ``Source`` whose rows come in pieces through a server-side cursor, in a read-only
 transaction. A query has no bytes, so the fingerprint is the digest of its rows in their order; every full
 reading makes it anew, so that a change between two readings is seen. Laws: nothing is written to the database
-or to disk; the password is in no message.
+or to disk; neither the password, nor what the environment put in, nor a cell is in any message; description and
+fingerprint hold the URL and the query as declared, so that they are the same on every machine.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
@@ -24,10 +27,11 @@ import polars as pl
 import sqlalchemy as sa
 
 from roadworthy.adapters.sources.files import lazy_batches
+from roadworthy.adapters.sources.masking import masked_database, without_values
 from roadworthy.errors import MissingExtra, Problem, SourceError
 from roadworthy.records.digests import Digest, digest_data
 
-__all__ = ["QuerySource", "is_sql_url"]
+__all__ = ["Declared", "QuerySource", "is_sql_url"]
 
 _BATCH_ROWS = 20_000
 _INT64 = 1 << 63
@@ -39,31 +43,42 @@ def is_sql_url(url: str) -> bool:
     return re.match(r"(sqlite|postgres(ql)?)(\+\w+)?:", url) is not None
 
 
-class QuerySource:
-    """The rows of one query. ``folder`` is where relative SQLite paths start."""
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """URL and query as a person wrote them; ``secrets`` are the values that the environment put in."""
 
-    def __init__(self, url: str, query: str, folder: Path) -> None:
-        self._query = query.strip().rstrip(";")
-        self._url = _parsed(url, folder)
+    url: str
+    query: str
+    secrets: tuple[str, ...] = ()
+
+
+class QuerySource:
+    """The rows of one query. ``folder`` is where relative SQLite paths start.
+
+    ``declared`` is what is shown and digested in place of the URL and the query that are used.
+    """
+
+    def __init__(self, url: str, query: str, folder: Path, declared: Declared | None = None) -> None:
+        told = declared or Declared(url, query)
+        self._query = _plain(query)
+        self._told_query = _plain(told.query)
+        self._shown = masked_database(told.url)
+        self._inserted = told.secrets
+        self._url = _parsed(url, folder, self._shown)
         self._kinds: _Kinds = []
         self._names: tuple[str, ...] = ()
         self._observed: Digest | None = None
 
     def describe(self) -> str:
-        """URL without password, and the query."""
-        return f"{self._shown}: {self._query}"
-
-    @property
-    def _shown(self) -> str:
-        bare = self._url.difference_update_query(["password", "sslpassword", "passfile"])
-        return bare.render_as_string(hide_password=True)
+        """URL without password, and the query, both as declared."""
+        return f"{self._shown}: {self._told_query}"
 
     def fingerprint(self) -> Digest:
         """Digest of the rows as they were last read; the first call reads them all."""
         if self._observed is None:
             for _ in self._pieces():
                 pass
-        return digest_data({"url": self._shown, "query": self._query, "rows": self._observed})
+        return digest_data({"url": self._shown, "query": self._told_query, "rows": self._observed})
 
     def scan(self) -> pl.LazyFrame:
         """The rows, typed by all values of each column; mixed kinds become text."""
@@ -148,17 +163,30 @@ class QuerySource:
         return connection.execution_options(stream_results=True).execute(statement)
 
     def _failure(self, error: sa.exc.SQLAlchemyError) -> SourceError:
-        told = str(getattr(error, "orig", None) or error).strip().splitlines()
-        reason = (
-            " ".join(line.strip() for line in told if not line.startswith(("[SQL", "(Background"))) or "no reason given"
-        )
-        for secret in _secrets(self._url):
-            reason = reason.replace(secret, "***")
+        reason = _reason(error, self._told_query)
+        for secret in (*_secrets(self._url), *self._inserted):
+            reason = reason.replace(secret, "***") if secret else reason
         return SourceError(
             f"{self._shown} did not answer the query",
-            problems=(Problem(reason, where=self._query, expected="a SELECT that the database understands"),),
+            problems=(Problem(reason, where=self._told_query, expected="a SELECT that the database understands"),),
             next_step="try the query in the database's own shell, then mend url or query in [data] source",
         )
+
+
+def _plain(query: str) -> str:
+    return query.strip().rstrip(";")
+
+
+def _reason(error: sa.exc.SQLAlchemyError, query: str) -> str:
+    """What the database says, without hints, details and quoted cells; of a failed connection, all that it says."""
+    cause = getattr(error, "orig", None) or error
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if primary:
+        return without_values(str(primary), query)
+    lines = [line.strip() for line in str(cause).strip().splitlines()]
+    told = " ".join(line for line in lines if not line.startswith(("[SQL", "[parameters", "(Background")))
+    told = without_values(told, query) if isinstance(cause, sqlite3.Error) else told
+    return told or "no reason given"
 
 
 def _secrets(url: sa.URL) -> list[str]:
@@ -168,7 +196,7 @@ def _secrets(url: sa.URL) -> list[str]:
     return [text for text in texts if text]
 
 
-def _parsed(url: str, folder: Path) -> sa.URL:
+def _parsed(url: str, folder: Path, shown: str) -> sa.URL:
     """The URL with the driver that is used; SQLite opened read-only, its path from ``folder``."""
     try:
         parsed = sa.make_url(url)
@@ -183,7 +211,7 @@ def _parsed(url: str, folder: Path) -> sa.URL:
     path = folder / (parsed.database or "")
     if not path.is_file():
         raise SourceError(
-            f"there is no SQLite file {path}",
+            f"there is no SQLite file {shown}",
             problems=(Problem("no such file", where=str(path), expected="a database"),),
             next_step="mend url in [data] source: sqlite:///relative/path.db or sqlite:////absolute/path.db",
         )

@@ -22,12 +22,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from roadworthy.adapters.trainers.custom_code import code_digest
 from roadworthy.adapters.trainers.onnx_export import check_graph, estimator_graph, outputs_of
 from roadworthy.adapters.trainers.progress import Progress, Report
 from roadworthy.errors import Problem, TrainingError
 from roadworthy.graphs.join import MATRIX
 from roadworthy.protocols import FittedModel, TrainingData
-from roadworthy.records.digests import Digest, digest_data, digest_file
+from roadworthy.records.digests import Digest
 from roadworthy.records.project import Task
 
 __all__ = ["CustomTrainer"]
@@ -113,10 +114,8 @@ class CustomTrainer:
 
     @property
     def source_digest(self) -> Digest:
-        """Digest of the module's files in the project's folder; empty for an installed package."""
-        top = self.name.partition(":")[0].partition(".")[0]
-        files = [self._folder / f"{top}.py", *sorted((self._folder / top).rglob("*.py"))]
-        return digest_data({str(f.relative_to(self._folder)): digest_file(f) for f in files if f.is_file()} or "")
+        """Digest of the Python files in the project's folder, or of the installed package's version."""
+        return code_digest(self.name, self._folder)
 
     def defaults(self, task: Task, rows: int) -> Mapping[str, Any]:  # noqa: ARG002  # the protocol's signature
         """None: the function knows its own."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +16,18 @@ from roadworthy.adapters.trainers.onnx_export import booster_graph
 from roadworthy.adapters.trainers.parameters import settled
 from roadworthy.adapters.trainers.progress import Progress, Report, target_scale, valid_weights
 from roadworthy.adapters.trainers.threads import boosting_threads
+from roadworthy.errors import MissingExtra, Problem
 from roadworthy.protocols import FittedModel, TrainingData
 from roadworthy.records.project import Task
+
+try:
+    import lightgbm
+except OSError as failure:  # LightGBM's own library is there, but the OpenMP library that it links to is not
+    raise MissingExtra(
+        "the candidate gbdt needs the OpenMP library of the system, which LightGBM cannot load",
+        problems=[Problem(str(failure).strip(), expected="libgomp", where="[training] candidates")],
+        next_step="apt-get install libgomp1 (dnf install libgomp, brew install libomp), or name other candidates",
+    ) from failure
 
 __all__ = ["BoostingTrainer"]
 

@@ -9,6 +9,7 @@ changed, added or removed does not open; whom a loader trusts is the loader's ow
 
 from __future__ import annotations
 
+from roadworthy.formats.bundle.binding import require_made_by, require_registered
 from roadworthy.formats.bundle.manifest import FORMAT, FileEntry, Manifest, fingerprint
 from roadworthy.formats.bundle.parts import BundleParts, ServingContract
 from roadworthy.formats.bundle.reading import OpenBundle, read_bundle
@@ -23,5 +24,7 @@ __all__ = [
     "ServingContract",
     "fingerprint",
     "read_bundle",
+    "require_made_by",
+    "require_registered",
     "write_bundle",
 ]

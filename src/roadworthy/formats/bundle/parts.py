@@ -27,7 +27,8 @@ class ServingContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``contract`` is the cleaning contract of all columns; ``features`` the declared features, of which aggregates
     are computed from the entity's past and fed to the graph, and row features are inside the graph. ``inputs``
     are the graph's value inputs (columns and aggregates), ``output`` its score. ``classes`` are labels in score
-    order; a binary score is the probability of ``positive``, decided at ``threshold``.
+    order; a binary score is the probability of ``positive``, decided at ``threshold``. ``hashing_key`` is the
+    fingerprint of the key that hid the ``personal`` columns; empty where there are none.
     """
 
     format: int = 1
@@ -40,6 +41,7 @@ class ServingContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     time: str = ""
     entity: str = ""
     personal: tuple[str, ...] = ()
+    hashing_key: Digest = ""
     protected: tuple[str, ...] = ()
     excluded: dict[str, str] = {}
     contract: Contract

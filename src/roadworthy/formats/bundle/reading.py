@@ -30,6 +30,7 @@ from roadworthy.formats.bundle.manifest import (
     safe_name,
 )
 from roadworthy.formats.bundle.parts import BundleParts, ServingContract
+from roadworthy.graph_audit import graph_fault
 from roadworthy.records.digests import Digest, digest_bytes
 from roadworthy.records.evidence import Evidence
 
@@ -103,7 +104,7 @@ def _format_of(signed: bytes, folder: Path) -> int:
     """The format number, read by itself so that an unknown one can be named."""
     try:
         number = msgspec.json.decode(signed, type=_Numbered).format
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"{folder / MANIFEST} is no manifest: {error}", next_step=_AGAIN) from error
     if number not in _READERS:
         newest = max(_READERS)
@@ -121,7 +122,7 @@ class _Numbered(msgspec.Struct):
 def _read_1(signed: bytes) -> Manifest:
     try:
         return msgspec.json.decode(signed, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"the manifest does not parse: {error}", next_step=_AGAIN) from error
 
 
@@ -180,10 +181,10 @@ def _audited(manifest: Manifest, files: dict[str, bytes]) -> BundleParts:
     return BundleParts(
         model=files["model.onnx"],
         contract=contract,
-        standard_toml=_toml(files["standard.toml"]),
+        standard_toml=_toml(files, "standard.toml"),
         monitor=_decoded(files, "monitor.json", dict[str, Any]),
         evidence=_decoded(files, "evidence.json", Evidence),
-        card_md=files["card.md"].decode(),
+        card_md=_text(files, "card.md"),
         reference={
             name.removeprefix(_REFERENCE): content for name, content in files.items() if name.startswith(_REFERENCE)
         },
@@ -193,26 +194,34 @@ def _audited(manifest: Manifest, files: dict[str, bytes]) -> BundleParts:
 
 def _decoded(files: dict[str, bytes], name: str, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(files[name], type=kind)
+        return msgspec.json.decode(_text(files, name), type=kind)
     except msgspec.MsgspecError as error:
         raise BundleError(f"{name} does not parse: {error}", next_step=_AGAIN) from error
 
 
-def _toml(content: bytes) -> str:
+def _toml(files: dict[str, bytes], name: str) -> str:
+    text = _text(files, name)
     try:
-        text = content.decode()
         tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BundleError(f"standard.toml does not parse: {error}", next_step=_AGAIN) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BundleError(f"{name} does not parse: {error}", next_step=_AGAIN) from error
     return text
 
 
-def _audit_model(content: bytes, contract: ServingContract) -> None:
-    """The graph parses, keeps nothing outside, and takes and gives what the contract says."""
+def _text(files: dict[str, bytes], name: str) -> str:
     try:
-        graph = onnx.load_from_string(content).graph
+        return files[name].decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{name} is not UTF-8 text: {error.reason}", next_step=_AGAIN) from error
+
+
+def _audit_model(content: bytes, contract: ServingContract) -> None:
+    """The graph parses, passes the audit of every graph, and takes and gives what the contract says."""
+    try:
+        model = onnx.load_from_string(content)
     except (DecodeError, ValueError) as error:
         raise BundleError("model.onnx does not parse", next_step=_AGAIN) from error
+    graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = {value.name for value in graph.input} - constants
     expected = set(contract.inputs)
@@ -223,7 +232,8 @@ def _audit_model(content: bytes, contract: ServingContract) -> None:
         problems.append(Problem(f"inputs differ from contract.json in {', '.join(odd)}", where="model.onnx"))
     if contract.output not in {value.name for value in graph.output}:
         problems.append(Problem(f"has no output {contract.output!r}", where="model.onnx"))
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
-        problems.append(Problem("keeps weights in other files", where="model.onnx"))
+    fault = graph_fault(model)
+    if fault is not None:
+        problems.append(Problem(fault.found, expected=fault.expected, where="model.onnx"))
     if problems:
         raise BundleError("the bundle's parts do not fit together", problems=problems, next_step=_AGAIN)

@@ -8,8 +8,17 @@ is never silently turned into a missing one.
 
 from __future__ import annotations
 
-from roadworthy.transforms.cleaning.declared import contract_for_hashed, reserved_name
+from roadworthy.transforms.cleaning.compiled import refuse_absent
+from roadworthy.transforms.cleaning.declared import contract_for_hashed, reserved_name, without_sentinels
 from roadworthy.transforms.cleaning.plan import CleaningPlan
 from roadworthy.transforms.cleaning.result import CleaningCounts, CleaningResult
 
-__all__ = ["CleaningCounts", "CleaningPlan", "CleaningResult", "contract_for_hashed", "reserved_name"]
+__all__ = [
+    "CleaningCounts",
+    "CleaningPlan",
+    "CleaningResult",
+    "contract_for_hashed",
+    "refuse_absent",
+    "reserved_name",
+    "without_sentinels",
+]

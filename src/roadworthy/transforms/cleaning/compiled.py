@@ -19,7 +19,7 @@ from roadworthy.records.contract import ColumnContract, ColumnType, Contract, Mi
 from roadworthy.transforms.cleaning.declared import RESERVED, Rule, reserved_name, whole_pattern
 from roadworthy.transforms.cleaning.reading import clean_type, read_column
 
-__all__ = ["PREFIX", "Compiled", "Flag", "compile_plan", "fresh_flag"]
+__all__ = ["PREFIX", "Compiled", "Flag", "compile_plan", "fresh_flag", "refuse_absent"]
 
 PREFIX = "__rw"
 _FEW = 4
@@ -80,7 +80,7 @@ def compile_plan(
     naming every column that lacks.
     """
     _refuse_reserved(schema)
-    _refuse_absent(contract, schema, absent)
+    refuse_absent(contract, schema, absent)
     copies = {name: f"{PREFIX}{at}_raw" for at, name in enumerate(contract.columns) if name in schema}
     plan = Compiled(tuple(schema), tuple(contract.columns), copies)
     values: dict[str, pl.Expr] = {}
@@ -158,7 +158,8 @@ def _refuse_reserved(schema: Mapping[str, pl.DataType]) -> None:
         )
 
 
-def _refuse_absent(contract: Contract, schema: Mapping[str, pl.DataType], absent: Collection[str]) -> None:
+def refuse_absent(contract: Contract, schema: Mapping[str, pl.DataType], absent: Collection[str] = ()) -> None:
+    """DataError naming every declared column that lacks, except those that may be ``absent``."""
     problems = []
     for name in contract.columns:
         if name not in schema and name not in absent:

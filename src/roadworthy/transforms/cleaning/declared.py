@@ -19,7 +19,15 @@ from roadworthy.transforms.cleaning.times import EPOCHS, format_problem
 from roadworthy.transforms.durations import microseconds
 from roadworthy.transforms.expressions import Kind, kind_of, parse, to_polars
 
-__all__ = ["RESERVED", "Rule", "check_contract", "contract_for_hashed", "reserved_name", "whole_pattern"]
+__all__ = [
+    "RESERVED",
+    "Rule",
+    "check_contract",
+    "contract_for_hashed",
+    "reserved_name",
+    "whole_pattern",
+    "without_sentinels",
+]
 
 RESERVED = ("_row", "_reasons")
 """Names that Roadworthy's own tables carry."""
@@ -73,16 +81,37 @@ def whole_pattern(pattern: str) -> str:
 def contract_for_hashed(contract: Contract, hashed: Iterable[str]) -> Contract:
     """The contract as it reads once the personal columns are keyed hashes.
 
-    A hash has no range, pattern or unit: such a column is text; missing and unique still mean what they say.
+    A hash has no range, pattern or unit: such a column is text; missing and unique still mean what they say, and so
+    do sentinels, which ``without_sentinels`` takes out before a value is hashed.
     """
     hidden = set(hashed)
     columns = {
-        name: ColumnContract(type=ColumnType.TEXT, missing=column.missing, unique=column.unique)
+        name: ColumnContract(
+            type=ColumnType.TEXT, missing=column.missing, unique=column.unique, sentinels=column.sentinels
+        )
         if name in hidden
         else column
         for name, column in contract.columns.items()
     }
     return msgspec.structs.replace(contract, columns=columns)
+
+
+def without_sentinels(values: pl.Series, sentinels: Iterable[str]) -> pl.Series:
+    """The same values, null where one is a sentinel; for columns that are hashed before cleaning sees them.
+
+    Texts are compared after trimming, numbers as numbers: ``"-1"`` is -1 and -1.0 alike. Without this all rows that
+    say "unknown" would become one person.
+    """
+    words = pl.Series([word.strip() for word in sentinels], dtype=pl.String)
+    if words.is_empty() or values.dtype.is_nested():
+        return values
+    if values.dtype.is_numeric():
+        codes = words.cast(pl.Float64, strict=False).drop_nulls()
+        marked = values.cast(pl.Float64).is_in(codes.implode())
+    else:
+        texts = values if values.dtype == pl.String else values.cast(pl.String)
+        marked = texts.str.strip_chars().is_in(words.implode())
+    return values.zip_with(~marked.fill_null(value=False), pl.Series([None], dtype=values.dtype))
 
 
 def check_contract(contract: Contract, time: str, target: str) -> tuple[tuple[Rule, ...], dict[str, int]]:

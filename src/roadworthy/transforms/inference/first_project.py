@@ -58,7 +58,10 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
     contract = _contract(profiles, roles, target, chosen)
     told = {"text to number"} if set(schema.dtypes()) == {pl.String()} else set()  # all of a CSV is text: no news
     notes += [note for one in profiles.values() for note in one.notes if note.kind not in told]
-    notes += [Note(name, "unreadable", f"values of type {schema[name]}: left out of the contract") for name in unusable]
+    notes += [
+        Note(name, "unreadable", f"values of type {schema[name]}: left out of the contract and never stored")
+        for name in unusable
+    ]
     notes += roles.notes
     notes += [_leak_note(finding) for finding in findings]
     notes += _duplicates(sample, rows, roles)
@@ -141,8 +144,9 @@ def _contract(profiles: dict[str, Profile], roles: Roles, target: str, task: Tas
     for name, one in profiles.items():
         column = one.column
         if name in roles.personal:
-            # a keyed hash is written in its place, so nothing but its presence can be asked of it
-            column = ColumnContract(type=ColumnType.TEXT)
+            # a keyed hash is written in its place, so nothing but its presence can be asked of it; its sentinels
+            # are taken out before that
+            column = ColumnContract(type=ColumnType.TEXT, sentinels=column.sentinels)
         elif name in roles.exclude:
             column = msgspec.structs.replace(column, min=None, max=None, allowed=())
         if name in {roles.time, roles.entity} and one.filled == one.rows:
