@@ -176,11 +176,12 @@ def test_a_bundle_is_sliced_and_labelled_by_clean_and_hashed_values(
     """Untidy labels and names of columns make no difference, and nobody's clear name is in the evidence."""
     monkeypatch.chdir(finished)
     standard = {"recall": [{"at_least": 0.1, "slice": "device"}, {"at_least": 0.1, "slice": "user_id"}]}
-    plain = api.inspect("latest", clicks, target="converted", standard=standard)
-    assert b"u00000" not in msgspec.json.encode(plain)
-    assert clicks["user_id"].str.starts_with("u00000").any()
-    assert any(one.slice.startswith("user_id=") for one in plain.evidence.measurements)
-    untidy = clicks.with_columns(
+    clear = clicks.with_columns(user_id=pl.format("ada{}@example.org", pl.int_range(pl.len()) % 9))
+    plain = api.inspect("latest", clear, target="converted", standard=standard)
+    assert b"@example.org" not in msgspec.json.encode(plain)
+    assert len({one.slice for one in plain.evidence.measurements if one.slice.startswith("user_id=")}) == 9
+    assert {one.clusters for one in plain.evidence.measurements if one.metric == "recall" and not one.slice} == {9}
+    untidy = clear.with_columns(
         device=pl.format(" {} ", "device"), converted=pl.format(" {} ", pl.col("converted").cast(pl.String))
     )
     outcomes = [one.outcome for one in plain.verdict.requirements]

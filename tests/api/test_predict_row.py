@@ -133,7 +133,7 @@ def test_an_aggregate_that_is_no_number_is_a_problem_of_the_row(finished: Path, 
     ("given", "found"),
     [
         (10**40, "a whole number of 133 bits"),
-        (-(2**64), "a whole number of 65 bits"),
+        (-(2**127), "a whole number of 128 bits"),
         (Decimal("1" * 39), "a decimal number of more than 38 digits"),
         ([1], "a list"),
         ({"a": 1}, "an object"),

@@ -87,6 +87,19 @@ def test_folds_that_disagree_widen_the_difference() -> None:
     assert without.lower > 0 > with_folds.lower
 
 
+def test_folds_are_few_and_prove_no_more_than_their_number_allows() -> None:
+    # models of equal quality whose folds differ by luck: the bound above 0 in about 5 % of repetitions, not 10
+    n = 1000
+    folds = np.arange(n) % 4
+    sample = Sample(task=Task.BINARY, y=np.zeros(n, dtype=np.int64), score=np.full(n, 0.5), folds=folds)
+    rng = np.random.default_rng(0)
+    called = sum(
+        paired_difference(rng.normal(size=n) + 0.3 * rng.normal(size=4)[folds], np.zeros(n), sample, 0.95).lower > 0
+        for _ in range(1500)
+    )
+    assert 0.03 < called / 1500 < 0.065
+
+
 def test_a_real_difference_is_not_called_by_chance_too_often() -> None:
     # two models of equal quality: the bound above 0 in at most about 5 % of repetitions
     called = 0

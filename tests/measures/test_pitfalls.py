@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
 from roadworthy.measures.charts import chart_for
 from roadworthy.measures.curves import exhibits_for, importance_exhibit
 from roadworthy.measures.leakage import (
+    Power,
     column_powers,
     duplicates_across,
     entity_overlap,
@@ -72,6 +74,7 @@ def test_a_column_of_many_values_gains_nothing_by_chance() -> None:
         (load_breast_cancer, Task.BINARY),
         (load_wine, Task.MULTICLASS),
         (load_iris, Task.MULTICLASS),
+        (load_digits, Task.MULTICLASS),
         (load_diabetes, Task.REGRESSION),
     ],
 )
@@ -176,5 +179,37 @@ def test_importance_finds_what_the_model_relies_on() -> None:
     assert table["column"] == ["used", "idle"]
     assert table["lower"][0] > 1
     assert table["drop"][1] == 0
-    late = importance_exhibit(lambda part: part["used"].to_numpy(), rows, ["idle"], sample, budget_s=-1.0)
-    assert "idle" in late.note
+    small = importance_exhibit(lambda part: part["used"].to_numpy(), rows, ["used", "idle"], sample, budget=200)
+    assert (small.columns["column"], "left out: idle" in small.note) == (["used"], True)
+
+
+def test_importance_is_the_same_however_slow_the_machine_is() -> None:
+    rng = np.random.default_rng(6)
+    rows = pl.DataFrame({"used": rng.normal(size=300), "idle": rng.normal(size=300)})
+    sample = Sample(task=Task.REGRESSION, y=rows["used"].to_numpy(), score=rows["used"].to_numpy())
+
+    def slow(part: pl.DataFrame) -> np.ndarray:
+        time.sleep(0.8)
+        return part["used"].to_numpy()
+
+    assert importance_exhibit(slow, rows, rows.columns, sample) == importance_exhibit(
+        lambda part: part["used"].to_numpy(), rows, rows.columns, sample
+    )
+
+
+def test_a_curve_says_how_calibration_is_judged() -> None:
+    (note,) = [shown.note for shown in exhibits_for(scored(2000, 1.0, 0.5)) if shown.name == "calibration"]
+    assert "25" in note
+    assert "without" not in note
+
+
+def test_equal_leaks_do_not_hide_one_another() -> None:
+    frame, y = family()
+    rng = np.random.default_rng(3)
+    small = frame.select("c0", "c1", "c3").with_columns(refund=y + 0.01 * rng.normal(size=len(y)), closed=-2.0 * y)
+    assert graded(small, y) == {"refund": "fails", "closed": "fails"}
+    three = [Power(name, power, power - 0.01) for name, power in (("a", 0.98), ("b", 0.98), ("c", 0.6))]
+    rest = [Power(f"r{place}", 0.55, 0.54) for place in range(2)]
+    assert {found.subject: found.grade for found in target_leaks([*three, *rest])} == {"a": "fails", "b": "fails"}
+    strong = [Power(f"s{place}", power, power) for place, power in enumerate((1.0, 1.0, 0.96, 0.93))]
+    assert target_leaks(strong) == ()

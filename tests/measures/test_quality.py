@@ -200,6 +200,20 @@ def test_a_check_that_breaks_becomes_an_error(monkeypatch: pytest.MonkeyPatch) -
     assert "threshold" in measure_safely("precision", undecided).error
 
 
+def test_a_share_says_how_many_rows_it_is_counted_over() -> None:
+    s = binary()
+    predicted = s.decision == 1
+    among = {
+        "recall": (s.y == 1).sum(),
+        "specificity": (s.y == 0).sum(),
+        "precision": predicted.sum(),
+        "f1": (predicted | (s.y == 1)).sum(),
+        "accuracy": 0,
+    }
+    assert {metric: measure(metric, s).among for metric in among} == among
+    assert measure("recall", s).n == s.n
+
+
 def test_slices_share_the_error_and_keep_missing_apart() -> None:
     s = binary()
     groups = np.array(["a", "b", None], dtype=object)[np.arange(s.n) % 3]

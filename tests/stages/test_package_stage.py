@@ -26,7 +26,7 @@ from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.model import Bundle, Candidate, Choice, TrainedModel, Validation
 from roadworthy.records.project import AlertSpec, DataSpec, ProjectSpec, Task
 from roadworthy.records.verdict import Readiness
-from roadworthy.stages import monitor, package
+from roadworthy.stages import monitor, package, package_checks
 from roadworthy.stages.package_checks import decisions, int8_refused, parity_between
 from roadworthy.standard import CATALOGUE, Requirement, Standard, Trigger, judge
 from roadworthy.testing.memory import SilentReporter
@@ -301,6 +301,8 @@ def test_int8_ships_only_with_proof_and_is_measured_again(tmp_path: Path, monkey
     bundle = packaged(make(tmp_path, hidden=(64, 64)), tmp_path / "out", remeasure)
     assert bundle.variant == "int8"
     assert measured(bundle)["accuracy"].value == 0.8
+    flips = measured(bundle)["decision_flips"]
+    assert flips.lower < flips.upper
     assert bundle.parity <= 1e-5  # of the float graph that it was made from
     assert measured(bundle)["parity"].method.endswith("of the float graph that int8 was made from")
     operators = {
@@ -316,6 +318,49 @@ def test_int8_that_is_not_proven_does_not_ship(tmp_path: Path, monkeypatch: pyte
     bundle = packaged(make(tmp_path, hidden=(64, 64)), tmp_path / "out")  # 450 rows cannot prove 0.1 %
     assert bundle.variant.startswith("float32")
     assert any("not taken" in note and "decisions change" in note for note in bundle.notes)
+
+
+def changed_sample(rows: int, flips: int, entities: int) -> tuple[Sample, Sample]:
+    score = np.full(rows, 0.4)
+    after = score.copy()
+    after[:flips] = 0.6
+    clusters = np.arange(rows) % entities if entities else None
+    before = Sample(task=Task.BINARY, y=np.zeros(rows, dtype=np.int64), score=score, clusters=clusters)
+    return before, replace(before, score=after)
+
+
+def test_rows_of_one_entity_prove_less_than_rows_of_many() -> None:
+    assert int8_refused(*changed_sample(10_000, 0, 0), 0.5) == ""
+    assert "up to" in int8_refused(*changed_sample(10_000, 0, 50), 0.5)
+    assert "cannot tell how many decisions change: needs at least 10" in int8_refused(
+        *changed_sample(10_000, 0, 4), 0.5
+    )
+
+
+def test_flips_are_counted_for_float_and_estimated_for_int8() -> None:
+    changed = np.arange(4000) < 2
+    counted = package_checks.flips_counted(changed)
+    assert (counted.lower, counted.value, counted.upper) == (0.0005, 0.0005, 0.0005)
+    assert counted.method == "counted on these 4,000 rows"
+    alone = package_checks.flips_estimated(changed, None, 0.99)
+    grouped = package_checks.flips_estimated(changed, np.arange(4000) // 20, 0.99)
+    assert (alone.confidence, alone.n, grouped.clusters) == (0.99, 4000, 200)
+    assert alone.lower < 0.0005 < alone.upper < grouped.upper
+    assert "needs at least 10" in package_checks.flips_estimated(changed, np.arange(4000) % 4).insufficient
+    required = [Requirement(metric="decision_flips", at_most=0.001)]
+    assert package_checks.flips_unprovable(4000, None, required) == ""
+    assert "too few to prove decision_flips <= 0.001" in package_checks.flips_unprovable(2000, None, required)
+
+
+def test_int8_that_the_holdout_could_never_prove_does_not_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "pays", lambda *_: (True, "smaller"))
+    monkeypatch.setattr(package, "int8_refused", lambda *_: "")
+    flips = Requirement(metric="decision_flips", at_most=0.001, phases=(Phase.RELEASE,))
+    standard = Standard(preset="none", requirements=(flips,))
+    inputs = replace(make(tmp_path, hidden=(64, 64)), standard_toml=standard.to_toml())
+    bundle = packaged(inputs, tmp_path / "out")
+    assert bundle.variant.startswith("float32")
+    assert any("150 holdout rows are too few to prove decision_flips <= 0.001" in note for note in bundle.notes)
 
 
 def test_the_reference_shows_no_personal_value_and_no_row(tmp_path: Path) -> None:

@@ -267,7 +267,20 @@ def test_a_broken_model_file_leaves_an_error_not_a_silence(world: World, tmp_pat
     (tmp_path / "features").symlink_to(world.folder / "features")
     evidence = World(world.spec, world.trained, world.split, tmp_path).validate().evidence
     assert "could not be run" in of(evidence, "overfit_gap").error
+    (importance,) = [shown for shown in evidence.exhibits if shown.name == "importance"]
+    assert "could not be found out" in importance.note
     assert of(evidence, "accuracy").value is not None
+
+
+def test_a_picture_that_breaks_takes_no_measurement_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(validate, "importance_exhibit", breaks)
+    evidence = world.validate().evidence
+    assert of(evidence, "overfit_gap").value is not None
+    (importance,) = [shown for shown in evidence.exhibits if shown.name == "importance"]
+    assert "by nought" in importance.note
 
 
 def test_what_does_not_match_is_refused(world: World) -> None:

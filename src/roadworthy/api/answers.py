@@ -32,7 +32,7 @@ from roadworthy.testing import SilentReporter
 __all__ = ["Prediction", "ScoreResult", "predict", "score", "trace"]
 
 _BATCH = 131_072
-_WHOLE = 1 << 64  # of whole numbers, whatever their sign
+_WHOLE = 1 << 127  # what a frame can hold; the contract says what is too large for it
 _DECIMAL_DIGITS = 38
 
 
@@ -220,7 +220,7 @@ def _frame_of(row: Mapping[str, Any]) -> pl.DataFrame:
         raise DataError(
             "the row has fields that cannot be read",
             problems=[
-                Problem(fault, where=name, expected="a number of 64 bits, a text, true, false or null")
+                Problem(fault, where=name, expected="one number, text, true, false or null")
                 for name, fault in faults.items()
             ],
             next_step="give each field as one plain value",

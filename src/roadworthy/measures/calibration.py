@@ -73,7 +73,7 @@ def _binned(score: NDArray[np.float64], hit: NDArray[np.bool_], edges: NDArray[n
 
 
 def calibration_error(sample: Sample, confidence: float) -> Bounds:
-    """Mean squared gap between score and frequency over bins of the score, debiased.
+    """Mean squared gap between score and frequency over up to 25 bins of the score, debiased.
 
     Its root is in probability units: 0.0009 means that probabilities are typically off by three points. The
     value is below 0 where the gaps are smaller than noise alone makes them on average.

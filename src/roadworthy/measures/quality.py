@@ -104,7 +104,7 @@ def measure_safely(metric: str, sample: Sample, *, confidence: float = 0.95, sli
         return Measurement(metric=metric, confidence=confidence, n=sample.n, slice=slice, error=sentence)
 
 
-def slice_measure(  # noqa: PLR0913 - what is sliced, by what, and how sure one must be
+def slice_measure(
     metric: str,
     sample: Sample,
     groups: NDArray[Any],

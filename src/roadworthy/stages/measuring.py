@@ -53,7 +53,7 @@ def measured(
     return found
 
 
-def _sliced(  # noqa: PLR0913, PLR0917 - what is sliced, by what, and how sure one must be
+def _sliced(  # noqa: PLR0917 - what is sliced, by what, and how sure one must be
     metric: str, sample: Sample, rows: pl.DataFrame, column: str, cut: Slices | None, confidence: float
 ) -> tuple[Measurement, ...]:
     """Per group of a column; a column that cannot be sliced by leaves a measurement that says why."""

@@ -39,11 +39,19 @@ from roadworthy.records.model import Bundle, TrainedModel, Validation
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.costs import front_graph
 from roadworthy.stages.measuring import confidence_of
-from roadworthy.stages.package_checks import decisions, framework_scores, int8_refused, parity_between
+from roadworthy.stages.package_checks import (
+    decisions,
+    flips_counted,
+    flips_estimated,
+    flips_unprovable,
+    framework_scores,
+    int8_refused,
+    parity_between,
+)
 from roadworthy.stages.package_reference import reference_files
 from roadworthy.stages.train import candidate_folder
 from roadworthy.stages.validate_rows import Labelled
-from roadworthy.standard import parse_standard
+from roadworthy.standard import Requirement, parse_standard
 from roadworthy.transforms.splits import HOLDOUT, TRAIN
 
 __all__ = ["BUNDLE", "LATENCY_RUNS", "STEPS", "PackageInputs", "run"]
@@ -92,7 +100,8 @@ class _Shipped:
     after: Timing
     scores: NDArray[np.float64]
     parity: float
-    flips: float
+    flipped: NDArray[np.bool_]
+    clusters: NDArray[np.int64] | None
     notes: tuple[str, ...]
 
 
@@ -149,7 +158,7 @@ def run(
         after=shipped.after.cost,
         variant=shipped.variant,
         parity=shipped.parity,
-        flips=shipped.flips,
+        flips=float(np.mean(shipped.flipped)) if len(shipped.flipped) else 0.0,
         notes=shipped.notes,
         evidence=evidence,
     )
@@ -176,7 +185,6 @@ def _shipped(inputs: PackageInputs, labelled: Labelled, train: pl.DataFrame, hol
     exact = chosen if chosen != _INT8 else _float_variant(timings)
     faithful = scores if exact == chosen else GraphModel(graphs[exact]).score(holdout, batch=_BATCH)
     parity = parity_between(faithful, expected, _target_spread(inputs, holdout))
-    flipped = decisions(scores, task, threshold) != decisions(expected, task, threshold)
     return _Shipped(
         variant=chosen,
         content=graphs[chosen],
@@ -184,7 +192,8 @@ def _shipped(inputs: PackageInputs, labelled: Labelled, train: pl.DataFrame, hol
         after=timings[chosen],
         scores=scores,
         parity=parity,
-        flips=float(np.mean(flipped)) if task is not Task.REGRESSION else 0.0,
+        flipped=decisions(scores, task, threshold) != decisions(expected, task, threshold),
+        clusters=labelled.clusters(labelled.part(HOLDOUT)),
         notes=(*failures, *notes),
     )
 
@@ -233,6 +242,9 @@ def _chosen(
         labelled.sample(rows, GraphModel(graphs[name]).score(train, batch=_BATCH)) for name in (chosen, _INT8)
     )
     refused = int8_refused(before, after, inputs.validation.choice.threshold)
+    if not refused and inputs.spec.task is not Task.REGRESSION:
+        held = labelled.part(HOLDOUT)
+        refused = flips_unprovable(held.height, labelled.clusters(held), _required(inputs))
     if refused:
         return chosen, (*notes, f"int8 would pay ({why}) but is not taken: {refused}")
     return _INT8, (*notes, f"int8 taken: {why}; not worse and within 0.1 % of decisions on the training part")
@@ -248,19 +260,28 @@ def _target_spread(inputs: PackageInputs, holdout: pl.DataFrame) -> float | None
 def _evidence(inputs: PackageInputs, shipped: _Shipped, rows: int, remeasure: Remeasure) -> Evidence:
     """The validation's evidence with quality re-measured where int8 ships, and the package's own measurements."""
     old = inputs.validation.evidence
-    required = parse_standard(tomllib.loads(inputs.standard_toml)["standard"], inputs.spec.task).of_phase(Phase.RELEASE)
-    asked = partial(confidence_of, required=required)
-    new = remeasure(shipped.scores) if shipped.variant == _INT8 else ()
-    of_float = ", of the float graph that int8 was made from" if shipped.variant == _INT8 else ""
+    asked = partial(confidence_of, required=_required(inputs))
+    int8 = shipped.variant == _INT8
+    new = remeasure(shipped.scores) if int8 else ()
+    of_float = ", of the float graph that int8 was made from" if int8 else ""
+    flips = flips_counted(shipped.flipped)
+    if int8 and inputs.spec.task is not Task.REGRESSION:
+        flips = flips_estimated(shipped.flipped, shipped.clusters, asked("decision_flips"))
     new += (
         _counted("parity", shipped.parity, rows, f"greatest difference over the whole holdout{of_float}"),
-        _counted("decision_flips", shipped.flips, rows, "counted over the whole holdout"),
+        flips,
         msgspec.structs.replace(_counted("size", float(len(shipped.content)), 1, "bytes of model.onnx"), unit="bytes"),
         *latency_measurements(shipped.after.samples_ms, confidences=(asked("latency_p50"), asked("latency_p99"))),
     )
     replaced = {(measured.metric, measured.slice, measured.phase) for measured in new}
     kept = tuple(item for item in old.measurements if (item.metric, item.slice, item.phase) not in replaced)
     return msgspec.structs.replace(old, subject=digest_bytes(shipped.content), measurements=kept + new)
+
+
+def _required(inputs: PackageInputs) -> tuple[Requirement, ...]:
+    """What the standard that travels in the bundle requires of a release."""
+    table = tomllib.loads(inputs.standard_toml)["standard"]
+    return parse_standard(table, inputs.spec.task).of_phase(Phase.RELEASE)
 
 
 def _counted(metric: str, value: float, n: int, method: str) -> Measurement:

@@ -7,6 +7,7 @@ scores are never refused where there are rows enough; what is not proven is refu
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import ModelError
-from roadworthy.measures.intervals import NotEnough, clopper_pearson, skewed_t
+from roadworthy.measures.intervals import NotEnough, proportion, skewed_t
 from roadworthy.measures.losses import row_losses
 from roadworthy.measures.samples import Sample
+from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import Task
+from roadworthy.standard import Requirement
 
 __all__ = [
     "MAX_FLIPS",
     "MAX_LOSS_GAIN",
     "decisions",
+    "flips_counted",
+    "flips_estimated",
+    "flips_unprovable",
     "framework_scores",
     "int8_refused",
     "parity_between",
@@ -84,12 +90,15 @@ def int8_refused(before: Sample, after: Sample, threshold: float | None) -> str:
     """Why the quantised graph may not ship; empty where its right to is proven on these rows.
 
     The samples hold the same rows with the scores of both graphs. Paired per row: the upper 95 % bound of the
-    mean rise in loss must lie within 1 % of the mean loss, and the upper Clopper–Pearson bound of changed
-    decisions within 0.1 %.
+    mean rise in loss must lie within 1 % of the mean loss, and that of the share of changed decisions (Clopper
+    and Pearson's, at the effective size where rows are clustered by entity) within 0.1 %.
     """
     changed = decisions(after.score, after.task, threshold) != decisions(before.score, before.task, threshold)
     if before.task is not Task.REGRESSION:
-        _, most = clopper_pearson(float(changed.sum()), float(len(changed)), _CONFIDENCE)
+        try:
+            most = proportion(changed, before.clusters, _CONFIDENCE).upper
+        except NotEnough as short:
+            return f"the training part cannot tell how many decisions change: {short.message}"
         if most > MAX_FLIPS:
             return (
                 f"{int(changed.sum())} of {len(changed)} decisions change, so that up to {most:.2%} may; "
@@ -107,4 +116,46 @@ def int8_refused(before: Sample, after: Sample, threshold: float | None) -> str:
     if bounds.upper > MAX_LOSS_GAIN * base:
         share = bounds.upper / base if base else math.inf
         return f"its mean loss may be up to {share:.2%} higher (95 %); at most {MAX_LOSS_GAIN:.0%} is allowed"
+    return ""
+
+
+def flips_counted(changed: NDArray[np.bool_]) -> Measurement:
+    """``decision_flips`` of a graph that computes the same up to rounding: a count on these very rows [n]."""
+    n = len(changed)
+    if not n:
+        return Measurement(metric="decision_flips", insufficient="the holdout has no row")
+    share = float(np.mean(changed))
+    method = f"counted on these {n:,} rows"
+    return Measurement(metric="decision_flips", value=share, lower=share, upper=share, n=n, method=method)
+
+
+def flips_estimated(
+    changed: NDArray[np.bool_], clusters: NDArray[np.int64] | None, confidence: float = _CONFIDENCE
+) -> Measurement:
+    """``decision_flips`` of a graph that computes otherwise: a share with bounds, for rows like these [n]."""
+    n = len(changed)
+    try:
+        bounds = proportion(changed, clusters, confidence)
+    except NotEnough as short:
+        return Measurement(metric="decision_flips", n=n, confidence=confidence, insufficient=short.message)
+    return Measurement(
+        metric="decision_flips",
+        value=bounds.value,
+        lower=bounds.lower,
+        upper=bounds.upper,
+        confidence=confidence,
+        n=n,
+        clusters=bounds.clusters,
+        method=bounds.method,
+    )
+
+
+def flips_unprovable(n: int, clusters: NDArray[np.int64] | None, required: Sequence[Requirement]) -> str:
+    """Why ``n`` holdout rows could not prove the bound on changed decisions even if none changed; else empty."""
+    for item in required:
+        if item.metric != "decision_flips":
+            continue
+        best = flips_estimated(np.zeros(n, dtype=np.bool_), clusters, item.confidence).upper
+        if best is None or best > item.bound:
+            return f"{n:,} holdout rows are too few to prove {item.line()}, were there no change at all"
     return ""

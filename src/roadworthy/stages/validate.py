@@ -11,7 +11,9 @@ leaves a measurement that says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -99,7 +101,8 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     reporter.advance(_STEP)
     findings = [*_pitfalls(sample, out_of_fold, choice)]
     leaks, found = _leaks(trained, split, parts, rows, spec)
-    gap, importance = _fitted(labelled, rows, choice.candidate, sample, confidence_of("overfit_gap", required))
+    fitted = _Fitted(labelled, rows, choice.candidate, sample)
+    gap, importance = fitted.gap(confidence_of("overfit_gap", required)), fitted.importance()
     findings += [*found, *overfitting(gap), *split_gap_finding(trained.split_gap)]
     found_here += [leaks, gap]
     reporter.advance(_STEP)
@@ -233,26 +236,47 @@ def _leak_findings(trained: TrainedModel, split: Split, parts: Path, rows: Path,
     return findings
 
 
-def _fitted(
-    labelled: Labelled, rows: Path, name: str, holdout: Sample, confidence: float
-) -> tuple[Measurement, list[Exhibit]]:
-    """What only the fitted model itself can tell: its loss on rows it learned from, and what it relies on."""
-    try:
-        predict = _predictor(labelled, name)
-        rng = np.random.default_rng(labelled.spec.training.seed)
-        own, held = labelled.part(TRAIN), labelled.part(HOLDOUT)
-        learned = np.sort(rng.permutation(own.height)[:_IN_SAMPLE_ROWS])
-        asked = np.sort(rng.permutation(held.height)[:_IMPORTANCE_ROWS])
-        own = own[learned]
-        wanted = pl.concat([own["_row"], held["_row"][asked]]).to_frame().lazy()
-        frame = pl.scan_parquet(rows, glob=False).join(wanted, on="_row", how="semi").sort("_row").collect()
-        train = frame.filter(pl.col("_row").is_in(own["_row"].implode()))
-        gap = overfit_gap(holdout, labelled.sample(own, predict(train)), confidence=confidence)
-        rest = frame.filter(~pl.col("_row").is_in(own["_row"].implode()))
-        return gap, [importance_exhibit(predict, rest, labelled.trained.features, holdout.take(asked))]
-    except Exception as failure:  # noqa: BLE001 - whatever broke the check is evidence, and the judge must see it
-        reason = f"the fitted model could not be run on its own rows: {type(failure).__name__}: {failure}"
-        return Measurement(metric="overfit_gap", confidence=confidence, error=reason), []
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What only the fitted model itself can tell; each question is asked for itself, so that none breaks another."""
+
+    labelled: Labelled
+    rows: Path
+    name: str
+    holdout: Sample
+
+    def gap(self, confidence: float) -> Measurement:
+        """Its loss on rows that it learned from against the holdout's; a broken check is an error, not a zero."""
+        try:
+            own = self._drawn(TRAIN, _IN_SAMPLE_ROWS)[1]
+            predicted = _predictor(self.labelled, self.name)(self._features(own))
+            return overfit_gap(self.holdout, self.labelled.sample(own, predicted), confidence=confidence)
+        except Exception as failure:  # noqa: BLE001 - whatever broke the check is evidence, and the judge must see it
+            reason = f"the fitted model could not be run on its own rows: {type(failure).__name__}: {failure}"
+            return Measurement(metric="overfit_gap", confidence=confidence, error=reason)
+
+    def importance(self) -> list[Exhibit]:
+        """What it relies on, over some holdout rows; a picture that cannot be drawn says so in its note."""
+        columns = self.labelled.trained.features
+        try:
+            places, asked = self._drawn(HOLDOUT, _IMPORTANCE_ROWS)
+            predict = _predictor(self.labelled, self.name)
+            return [importance_exhibit(predict, self._features(asked), columns, self.holdout.take(places))]
+        except Exception as failure:  # noqa: BLE001 - no measurement rests on this picture
+            note = f"It could not be found out: {type(failure).__name__}: {failure}"
+            empty: dict[str, list[Any]] = {name: [] for name in ("column", "drop", "lower", "upper")}
+            return [Exhibit(name="importance", title="What the model relies on", columns=empty, note=note)]
+
+    def _drawn(self, part: str, most: int) -> tuple[NDArray[np.int64], pl.DataFrame]:
+        """Places of at most so many rows of a part, drawn by the seed, and those rows."""
+        frame = self.labelled.part(part)
+        rng = np.random.default_rng(self.labelled.spec.training.seed)
+        places = np.sort(rng.permutation(frame.height)[:most])
+        return places, frame[places]
+
+    def _features(self, wanted: pl.DataFrame) -> pl.DataFrame:
+        numbers = wanted.select("_row").lazy()
+        return pl.scan_parquet(self.rows, glob=False).join(numbers, on="_row", how="semi").sort("_row").collect()
 
 
 def _predictor(labelled: Labelled, name: str) -> Callable[[pl.DataFrame], NDArray[np.float64]]:

@@ -128,18 +128,21 @@ class Labelled:
 
     def sample(self, rows: pl.DataFrame, score: NDArray[np.float64]) -> Sample:
         """A sample of some of the frame's rows with scores [n] or [n, K] in their order."""
-        clusters = rows[_ENTITY].to_numpy() if _ENTITY in rows.columns else None
         task = self.spec.task
         return Sample(
             task=task,
             y=rows[_Y].to_numpy(),
             score=score if task is Task.REGRESSION else np.clip(score, 0.0, 1.0),
             classes=self.trained.classes,
-            clusters=clusters,
+            clusters=self.clusters(rows),
             reference=self.reference,
             folds=rows["fold"].fill_null(-1).cast(pl.Int64).to_numpy(),
             seed=self.spec.training.seed,
         )
+
+    def clusters(self, rows: pl.DataFrame) -> NDArray[np.int64] | None:
+        """The entity's code of some of the frame's rows; None where rows are independent."""
+        return rows[_ENTITY].to_numpy() if _ENTITY in rows.columns else None
 
     def part(self, name: str) -> pl.DataFrame:
         """The rows of one part, in ``_row`` order."""

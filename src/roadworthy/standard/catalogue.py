@@ -71,7 +71,7 @@ _METRICS = (
     Metric(name="brier", title="mean squared error of the probabilities", direction=_DOWN, tasks=_CLASSES, high=2.0),
     Metric(
         name="calibration_error",
-        title="mean squared gap between probability and frequency, debiased",
+        title="mean squared gap between probability and frequency over up to 25 bins, debiased",
         direction=_DOWN,
         tasks=_CLASSES,
         low=None,

@@ -84,7 +84,8 @@ def _judge_one(requirement: Requirement, m: Measurement, phase: Phase) -> Requir
     near, far = _ends(requirement, m)
     if requirement.trigger is Trigger.PROVEN:
         if near is None or far is None or not (math.isfinite(near) and math.isfinite(far)):
-            return _verdict(requirement, phase, Outcome.INSUFFICIENT, f"{_measured(requirement, m)} It has no interval.", m)
+            sentence = f"{_measured(requirement, m)} It has no interval."
+            return _verdict(requirement, phase, Outcome.INSUFFICIENT, sentence, m)
         if not _exact(m) and m.confidence < requirement.confidence - 1e-12:
             held, asked = (f"{100 * level:.6g} %" for level in (m.confidence, requirement.confidence))
             sentence = f"{_measured(requirement, m)} Its interval holds at {held}, required are {asked}."
