@@ -50,7 +50,7 @@ def test_every_module_has_its_floor(page: Pages) -> None:
 
 def test_the_lake_has_these_folders_and_files(page: Pages, finished: Path) -> None:
     rows = page(PAGE).section("The lake").table("folder")
-    assert set(names(rows)) == {*STAGE_NUMBERS, "report"}
+    assert set(names(rows)) == {"collect", *STAGE_NUMBERS}
     lake = finished / ".roadworthy" / "lake"
     for stage, written in rows:
         (folder,) = (lake / stage.strip("`")).iterdir()

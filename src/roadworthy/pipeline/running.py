@@ -191,7 +191,7 @@ def _refuse_damaged(folder: Path, cause: Exception) -> None:
 def _read_record(folder: Path, kind: type[R]) -> R:
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise StorageError(
             f"the stored result {folder} cannot be read: {error}", next_step=f"remove {folder} and run again"
         ) from error
