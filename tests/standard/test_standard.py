@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.errors import ProjectFileError, UnknownName
@@ -129,6 +129,7 @@ def test_a_model_no_better_than_a_constant_answer_does_not_meet_the_default() ->
             assert "lift >= 0" in lines
 
 
+@settings(deadline=None)
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9), st.sampled_from(sorted(UNITS)))
 def test_a_shown_quantity_stands_on_its_own_side_of_the_bound(value: float, bound: float, base: str) -> None:
     for shown in (quantity_beside(value, bound, base), quantity_beside(value, value, base)):
