@@ -35,7 +35,7 @@ def make_clicks(rows: int = ROWS, seed: int = 20260101) -> pl.DataFrame:
         {
             "timestamp": np.sort(random.choice(SPAN_US // 1000, rows, replace=rows > 2_000_000)) * 1000 + START_US,
             "user": user,
-            "device": random.choice(3, users, p=[0.55, 0.35, 0.10])[user],
+            "device": random.choice(3, users, p=[0.45, 0.35, 0.20])[user],
             "age_band": random.choice(4, users, p=[0.3, 0.3, 0.25, 0.15])[user],
             "campaign": random.choice(4, rows, p=[0.3, 0.3, 0.2, 0.2]),
             "position": random.integers(1, 6, rows),
@@ -71,7 +71,7 @@ def _appeal(frame: pl.DataFrame, random: np.random.Generator) -> np.ndarray:
     recent = np.where(np.isnan(hours), 0.0, np.exp(-np.nan_to_num(hours) / 72.0))
     dwell = frame["dwell_seconds"].to_numpy() / 12.0
     place = 3.0 - frame["position"].to_numpy()
-    device = np.array([0.0, 3.0, -3.0])[frame["device"].to_numpy()]
+    device = np.array([0.0, 3.0, -2.0])[frame["device"].to_numpy()]
     campaign = np.array([0.0, -3.0, 5.0, 1.0])[frame["campaign"].to_numpy()]
     parts = 12.0 * (rate - 0.35) + 6.0 * (recent - 0.4) + 3.0 * (dwell - 2.0) + 1.8 * place
     signal = parts + device + campaign - 2.0

@@ -122,5 +122,5 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_are_named_exist(path: Path) -> None:
     for name in re.findall(r"`((?:src|tests|docs|benchmarks|examples)/[\w./-]*\w)`", path.read_text()):
-        if "NAME" not in name and "NNNN" not in name:
+        if "NAME" not in name and "NNNN" not in name and not name.endswith("report.html"):  # a run writes that
             assert (ROOT / name).exists(), name

@@ -244,7 +244,8 @@ def test_a_written_file_is_pleasant_to_read() -> None:
         features={"hour": 'hour("at")', **spec.features},
     )
     text = write_project(spec, {})
-    assert '[data.exclude]\nseen = "known afterwards"\nage = "an identifier"\n' in text
+    assert "[data.exclude]\n# Never a model input" in text
+    assert '\nseen = "known afterwards"\nage = "an identifier"\n' in text
     assert "hour = 'hour(\"at\")'\n" in text
     assert max(map(len, text.splitlines())) <= 115
     assert len(text.splitlines()) < 70

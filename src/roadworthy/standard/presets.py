@@ -43,22 +43,20 @@ _QUALITY: dict[str, dict[Task, dict[str, float]]] = {
         Task.REGRESSION: {"r2": 0.0},
     },
     "service": {
-        Task.BINARY: {"skill": 0.05, "roc_auc": 0.65, "lift": 0.0, "calibration_error": 0.01, "overfit_gap": 0.2},
+        Task.BINARY: {"skill": 0.05, "roc_auc": 0.65, "calibration_error": 0.01, "overfit_gap": 0.2},
         Task.MULTICLASS: {
             "skill": 0.05,
             "balanced_accuracy": 0.5,
-            "lift": 0.0,
             "calibration_error": 0.01,
             "overfit_gap": 0.2,
         },
         Task.REGRESSION: {"r2": 0.1, "overfit_gap": 0.2},
     },
     "critical": {
-        Task.BINARY: {"skill": 0.3, "roc_auc": 0.85, "lift": 0.0, "calibration_error": 0.0025, "overfit_gap": 0.1},
+        Task.BINARY: {"skill": 0.3, "roc_auc": 0.85, "calibration_error": 0.0025, "overfit_gap": 0.1},
         Task.MULTICLASS: {
             "skill": 0.3,
             "balanced_accuracy": 0.8,
-            "lift": 0.0,
             "calibration_error": 0.0025,
             "overfit_gap": 0.1,
         },
