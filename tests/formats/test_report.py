@@ -29,6 +29,7 @@ from roadworthy.formats.report.pictures import checked_svg
 from roadworthy.records.data import FeatureInfo
 from roadworthy.records.evidence import Finding, Measurement, Phase
 from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict, Waiver
+from roadworthy.standard import CATALOGUE
 
 XMLNS = 'xmlns="http://www.w3.org/2000/svg"'
 

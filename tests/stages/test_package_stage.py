@@ -302,6 +302,8 @@ def test_int8_ships_only_with_proof_and_is_measured_again(tmp_path: Path, monkey
     assert bundle.variant == "int8"
     assert measured(bundle)["accuracy"].value == 0.8
     flips = measured(bundle)["decision_flips"]
+    assert flips.lower is not None
+    assert flips.upper is not None
     assert flips.lower < flips.upper
     assert bundle.parity <= 1e-5  # of the float graph that it was made from
     assert measured(bundle)["parity"].method.endswith("of the float graph that int8 was made from")
@@ -345,6 +347,9 @@ def test_flips_are_counted_for_float_and_estimated_for_int8() -> None:
     alone = package_checks.flips_estimated(changed, None, 0.99)
     grouped = package_checks.flips_estimated(changed, np.arange(4000) // 20, 0.99)
     assert (alone.confidence, alone.n, grouped.clusters) == (0.99, 4000, 200)
+    assert alone.lower is not None
+    assert alone.upper is not None
+    assert grouped.upper is not None
     assert alone.lower < 0.0005 < alone.upper < grouped.upper
     assert "needs at least 10" in package_checks.flips_estimated(changed, np.arange(4000) % 4).insufficient
     required = [Requirement(metric="decision_flips", at_most=0.001)]

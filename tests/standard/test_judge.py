@@ -147,7 +147,9 @@ def test_rounding_never_contradicts_the_verdict() -> None:
     opened = judge_requirement(ACCURACY, [measured(0.799998, 0.79999, 0.81)])
     assert "accuracy is 0.79999 over" in opened.sentence
     assert "from 0.799998 to 0.81" in opened.sentence
-    parity = judge_requirement(Requirement(metric="parity", at_most=1e-5), [measured(*3 * [1.0004e-5], "parity")])
+    parity = judge_requirement(
+        Requirement(metric="parity", at_most=1e-5), [measured(1.0004e-5, 1.0004e-5, 1.0004e-5, "parity")]
+    )
     assert parity.sentence.startswith("parity is 1.0004e-05")
 
 
