@@ -101,7 +101,7 @@ def test_a_bundle_is_judged_by_its_own_standard_whichever_way_it_is_named(
     found = [api.inspect(model, clicks, target="converted") for model in ("latest", "1", bundle, Path(bundle))]
     lines = [[verdict.requirement for verdict in one.verdict.requirements] for one in found]
     assert all(one == lines[0] for one in lines)
-    assert {"accuracy >= 0.8", "latency_p99 <= 50 ms", "size <= 5 MB", "recall >= 0.7 for every device"} <= set(
+    assert {"accuracy >= 0.8", "latency_p99 <= 50 ms", "size <= 5 MB", "recall >= 0.9 for every device"} <= set(
         lines[0]
     )
     assert all(verdict.measurement is not None for verdict in found[0].verdict.requirements)

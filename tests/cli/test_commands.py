@@ -133,7 +133,7 @@ def test_promote_moves_the_champion_and_status_says_so(typed: Typed, copied: Pat
     assert "next: roadworthy status" in refused.err
     file = copied / "roadworthy.toml"
     text = file.read_text().replace('extends = "service"', 'extends = "prototype"')
-    file.write_text(text.replace('recall = { at_least = 0.70, slice = "device" }\n', ""))
+    file.write_text(text.replace('recall = { at_least = 0.90, slice = "device" }\n', ""))
     assert typed("run", "-p", str(copied)).code == 0
     assert typed("promote", "2", "-p", str(copied)).out == "clicks-2 is now champion\n"
     status = typed("status", "-p", str(copied)).out
@@ -153,7 +153,7 @@ def test_tables_fit_their_width_and_say_why(
         table = said[: said.index("not proven", said.index("outcome"))]
         assert max(map(len, table.splitlines())) <= width
         flat = re.sub(r"\s+", " ", said)
-        assert "recall >= 0.7 for every device" in flat
+        assert "recall >= 0.9 for every device" in flat
         assert "more rows would settle it" in flat
         assert "…" not in table
 

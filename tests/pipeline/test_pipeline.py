@@ -233,7 +233,7 @@ def test_promotion_follows_the_verdict(copied: Path) -> None:
     with pytest.raises(PromotionRefused, match="not proven"):
         api.promote(1, copied)  # 294 holdout rows cannot prove recall for every device
     edit(copied, 'extends = "service"', 'extends = "prototype"')
-    edit(copied, 'recall = { at_least = 0.70, slice = "device" }\n', "")
+    edit(copied, 'recall = { at_least = 0.90, slice = "device" }\n', "")
     outcome, _ = run(copied)
     assert outcome.version.verdict.readiness is Readiness.READY
     assert api.promote(2, copied).title == f"{opened.spec.name}-2"
