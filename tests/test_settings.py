@@ -67,7 +67,7 @@ def test_a_project_with_its_registry_in_postgres(postgres: str, copied: Path, mo
     monkeypatch.setenv("ROADWORTHY_REGISTRY", postgres)
     file = copied / "roadworthy.toml"
     text = file.read_text().replace('extends = "service"', 'extends = "prototype"')
-    file.write_text(text.replace('recall = { at_least = 0.70, slice = "device" }\n', ""))
+    file.write_text(text.replace('recall = { at_least = 0.90, slice = "device" }\n', ""))
     assert api.run(copied).version.number == 1
     assert api.run(copied).version.number == 1, "the same package is the same version"
     api.promote(1, copied)
