@@ -44,8 +44,9 @@ from roadworthy.records.evidence import Measurement
 from roadworthy.records.model import GraphCost
 from roadworthy.records.project import DecisionSpec, Task
 from roadworthy.records.verdict import Outcome
-from roadworthy.standard.catalogue import CATALOGUE, Direction
+from roadworthy.standard.catalogue import CATALOGUE
 from roadworthy.standard.judge import judge_requirement
+from roadworthy.standard.metric import Direction
 from roadworthy.standard.requirement import Requirement
 
 Draw = Callable[[np.random.Generator, int], Sample]

@@ -29,7 +29,7 @@ from roadworthy.records.project import Task
 from roadworthy.records.verdict import Verdict
 from roadworthy.stages.measuring import measurements
 from roadworthy.standard import CATALOGUE, Standard, judge, parse_standard
-from roadworthy.standard.catalogue import MetricKind
+from roadworthy.standard.metric import MetricKind
 from roadworthy.transforms.inference import infer
 from roadworthy.transforms.splits import class_labels, label_text
 

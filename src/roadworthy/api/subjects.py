@@ -26,7 +26,7 @@ from roadworthy.records.evidence import Measurement, Phase
 from roadworthy.records.project import Task
 from roadworthy.serving.predictor import BundlePredictor
 from roadworthy.standard import CATALOGUE, Standard, parse_standard
-from roadworthy.standard.catalogue import MetricKind
+from roadworthy.standard.metric import MetricKind
 from roadworthy.transforms.splits import label_text
 
 __all__ = ["Scored", "Subject", "subject_of"]

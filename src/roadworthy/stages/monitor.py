@@ -25,7 +25,7 @@ from roadworthy.records.evidence import Phase
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, GOLDEN, SCORES, Golden, golden_frame
 from roadworthy.standard import CATALOGUE, Requirement, Standard, exact_quantity
-from roadworthy.standard.catalogue import MetricKind
+from roadworthy.standard.metric import MetricKind
 
 __all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test"]
 

@@ -2,7 +2,8 @@
 
 In: the ``[standard]`` table and evidence. Out: a ``Verdict``. Pure: no file, no clock, no random number.
 
-- ``catalogue``: every metric by name, with direction, unit, tasks and phases;
+- ``metric``: what an entry says: direction, unit, tasks, phases;
+- ``catalogue``: every metric by name;
 - ``units``: "50 ms", "5 MB", "80 %" into base units and back;
 - ``requirement``: ``Requirement`` and ``Standard``;
 - ``presets``: "prototype", "service", "critical";
@@ -10,8 +11,9 @@ In: the ``[standard]`` table and evidence. Out: a ``Verdict``. Pure: no file, no
 - ``judge``: ``judge(requirements, evidence) -> Verdict``.
 """
 
-from roadworthy.standard.catalogue import CATALOGUE, Direction, Metric, metric_named
+from roadworthy.standard.catalogue import CATALOGUE, metric_named
 from roadworthy.standard.judge import judge
+from roadworthy.standard.metric import Direction, Metric
 from roadworthy.standard.parse import parse_standard
 from roadworthy.standard.presets import PRESETS
 from roadworthy.standard.requirement import Requirement, Standard, Trigger

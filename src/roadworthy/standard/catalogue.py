@@ -1,58 +1,24 @@
 """The metric catalogue: every measurable thing a requirement may name.
 
-A metric's direction decides how a bound is read, so that getting better is never a failure. Arithmetic lives in
-``measures``; this is the list that people and code share.
+Arithmetic lives in ``measures``; this is the list that people and code share.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-import msgspec
-
 from roadworthy.errors import UnknownName
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
+from roadworthy.standard.metric import Direction, Metric, MetricKind
 
-__all__ = ["CATALOGUE", "Direction", "Metric", "MetricKind", "metric_named"]
-
-
-class Direction(StrEnum):
-    """Which way is better."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-class MetricKind(StrEnum):
-    """Where a metric's evidence comes from."""
-
-    QUALITY = "quality"  # predictions beside labels
-    DATA = "data"  # the rows themselves
-    COST = "cost"  # time and space of the packaged graph
-    INTEGRITY = "integrity"  # whether the package is what was trained
-    CONDUCT = "conduct"  # how the service behaves
-
-
-class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry: ``unit`` is a base unit of ``units``; ``low``/``high`` bound the possible values."""
-
-    name: str
-    title: str
-    direction: Direction
-    kind: MetricKind = MetricKind.QUALITY
-    unit: str = ""
-    tasks: tuple[Task, ...] = tuple(Task)
-    phases: tuple[Phase, ...] = tuple(Phase)
-    low: float | None = 0.0
-    high: float | None = 1.0
-
+__all__ = ["CATALOGUE", "metric_named"]
 
 _UP, _DOWN = Direction.UP, Direction.DOWN
 _BINARY = (Task.BINARY,)
 _CLASSES = (Task.BINARY, Task.MULTICLASS)
+_MANY = (Task.MULTICLASS,)
 _NUMBERS = (Task.REGRESSION,)
 _RELEASE = (Phase.RELEASE,)
+_PROBE = MetricKind.PROBE
 _SERVED = (Phase.ROLLOUT, Phase.LIVE)
 
 
@@ -93,6 +59,188 @@ _METRICS = (
         high=None,
     ),
     Metric(name="r2", title="share of the variance that is explained", direction=_UP, tasks=_NUMBERS, low=None),
+    Metric(name="f05", title="F-beta that weighs precision twice", direction=_UP, tasks=_BINARY),
+    Metric(name="f2", title="F-beta that weighs recall twice", direction=_UP, tasks=_BINARY),
+    Metric(name="top_3_accuracy", title="truth among the three likeliest classes", direction=_UP, tasks=_MANY),
+    Metric(name="top_5_accuracy", title="truth among the five likeliest classes", direction=_UP, tasks=_MANY),
+    Metric(
+        name="pinball",
+        title="mean pinball loss of the 5 % and 95 % ends of conformal intervals",
+        direction=_DOWN,
+        unit="target",
+        tasks=_NUMBERS,
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="coverage",
+        title="share of rows whose truth lies in the conformal set or interval of 90 %",
+        direction=_UP,
+        kind=_PROBE,
+        phases=_RELEASE,
+    ),
+    Metric(
+        name="set_size",
+        title="mean number of labels in the conformal set of 90 %",
+        direction=_DOWN,
+        kind=_PROBE,
+        tasks=_CLASSES,
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="referred",
+        title="share of rows that would be referred to a person",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+    ),
+    Metric(
+        name="outside_support",
+        title="share of rows unlike those that the model was trained on",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+    ),
+    Metric(
+        name="label_errors",
+        title="share of labels that the rest of the data contradicts",
+        direction=_DOWN,
+        kind=_PROBE,
+        tasks=_CLASSES,
+        phases=_RELEASE,
+    ),
+    Metric(
+        name="pitfalls",
+        title="pitfalls that are proven, leaks apart",
+        direction=_DOWN,
+        kind=_PROBE,
+        unit="count",
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="questions",
+        title="suspicions that no attestation has answered",
+        direction=_DOWN,
+        kind=_PROBE,
+        unit="count",
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="crashes",
+        title="kinds of bad input that crash the model or get no finite answer",
+        direction=_DOWN,
+        kind=_PROBE,
+        unit="count",
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="robust_flips",
+        title="share of decisions that a fault in the input changes",
+        direction=_DOWN,
+        kind=_PROBE,
+        tasks=_CLASSES,
+        phases=_RELEASE,
+        cut="fault",
+    ),
+    Metric(
+        name="robust_drop",
+        title="skill (R²) that a fault in the input costs",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+        low=None,
+        high=None,
+        cut="fault",
+    ),
+    Metric(
+        name="weak_slices",
+        title="groups of rows on which the model is provably worse",
+        direction=_DOWN,
+        kind=_PROBE,
+        unit="count",
+        phases=_RELEASE,
+        high=None,
+    ),
+    *(
+        Metric(
+            name=f"{name}_{form}",
+            title=title.format(words),
+            direction=way,
+            kind=_PROBE,
+            tasks=_BINARY,
+            phases=_RELEASE,
+            cut="protected",
+        )
+        for name, title in (
+            ("demographic_parity", "{} between protected groups' shares of positive decisions"),
+            ("equal_opportunity", "{} between protected groups' recalls"),
+            ("equalized_odds", "{} between protected groups' recalls or false alarms, the greater"),
+        )
+        for form, words, way in (("difference", "greatest difference", _DOWN), ("ratio", "smallest ratio", _UP))
+    ),
+    Metric(
+        name="group_calibration_difference",
+        title="greatest difference between protected groups' gaps of mean probability and frequency",
+        direction=_DOWN,
+        kind=_PROBE,
+        tasks=_BINARY,
+        phases=_RELEASE,
+        cut="protected",
+    ),
+    Metric(
+        name="group_error_difference",
+        title="greatest difference between protected groups' errors (share of wrong decisions, mean absolute error)",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+        high=None,
+        cut="protected",
+    ),
+    Metric(
+        name="churn",
+        title="share of decisions that two trainings disagree on",
+        direction=_DOWN,
+        kind=_PROBE,
+        tasks=_CLASSES,
+        phases=_RELEASE,
+    ),
+    Metric(
+        name="training_spread",
+        title="standard deviation of skill (R²) between trainings",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="staleness",
+        title="skill (R²) that a model loses over the time that the rows span",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+        low=None,
+        high=None,
+    ),
+    Metric(
+        name="irreproducibility",
+        title="greatest difference between the scores of two trainings with the same seed",
+        direction=_DOWN,
+        kind=_PROBE,
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="ml_test_score",
+        title="points of the ML Test Score, the least of its four sections",
+        direction=_UP,
+        kind=_PROBE,
+        phases=_RELEASE,
+        high=7.0,
+    ),
     Metric(
         name="overfit_gap",
         title="loss on unseen rows above loss in training, as a share of the base loss",
@@ -155,6 +303,50 @@ _METRICS = (
         direction=_DOWN,
         kind=MetricKind.COST,
         unit="ms",
+        high=None,
+    ),
+    Metric(
+        name="latency_p95",
+        title="95 of 100 single-row predictions are faster",
+        direction=_DOWN,
+        kind=MetricKind.COST,
+        unit="ms",
+        high=None,
+    ),
+    Metric(
+        name="latency_p99_batch",
+        title="99 of 100 predictions of 64 rows are faster",
+        direction=_DOWN,
+        kind=MetricKind.COST,
+        unit="ms",
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="throughput",
+        title="rows a second on one core, 64 at a time",
+        direction=_UP,
+        kind=MetricKind.COST,
+        unit="rows/s",
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="cold_start",
+        title="from a fresh process to the first prediction",
+        direction=_DOWN,
+        kind=MetricKind.COST,
+        unit="ms",
+        phases=_RELEASE,
+        high=None,
+    ),
+    Metric(
+        name="memory",
+        title="resident memory of a fresh process that predicts",
+        direction=_DOWN,
+        kind=MetricKind.COST,
+        unit="bytes",
+        phases=_RELEASE,
         high=None,
     ),
     Metric(

@@ -14,7 +14,8 @@ from datetime import date
 
 from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict, Verdict, Waiver
-from roadworthy.standard.catalogue import CATALOGUE, MetricKind
+from roadworthy.standard.catalogue import CATALOGUE
+from roadworthy.standard.metric import MetricKind
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
 from roadworthy.standard.units import quantity_beside
 
@@ -145,7 +146,8 @@ def _measured(requirement: Requirement, m: Measurement) -> str:
     on = f" on {m.slice}" if m.slice else ""
     if m.value is None:
         return f"{m.metric}{on}:"
-    return f"{m.metric}{on} is {quantity_beside(m.value, requirement.bound, m.unit)}{_over(m)}."
+    said = f"{m.metric}{on} is {quantity_beside(m.value, requirement.bound, m.unit)}{_over(m)}."
+    return f"{said} {m.reason}" if m.reason else said
 
 
 def _over(m: Measurement) -> str:

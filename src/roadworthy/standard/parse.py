@@ -12,7 +12,8 @@ from typing import Any
 from roadworthy.errors import Problem, ProjectFileError, UnknownName, nearest
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
-from roadworthy.standard.catalogue import CATALOGUE, Direction, Metric
+from roadworthy.standard.catalogue import CATALOGUE
+from roadworthy.standard.metric import Direction, Metric
 from roadworthy.standard.presets import PRESETS, preset_requirements
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
 from roadworthy.standard.units import format_quantity, parse_quantity
@@ -188,6 +189,8 @@ class _Reader:
     def _slice(self, metric: Metric, value: object) -> str:
         if value == "":
             return ""
+        if metric.cut and value == metric.cut:
+            return metric.cut
         if not isinstance(value, str) or (self.columns and value not in self.columns):
             unknown = UnknownName("column", str(value), self.columns)
             self._problem(metric.name, f"slice: {unknown.message}", "a column of the contract or a feature")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
-from roadworthy.standard.catalogue import CATALOGUE, Direction
+from roadworthy.standard.catalogue import CATALOGUE
+from roadworthy.standard.metric import Direction
 from roadworthy.standard.requirement import Requirement
 
 __all__ = ["PRESETS", "preset_requirements"]
@@ -17,9 +18,11 @@ __all__ = ["PRESETS", "preset_requirements"]
 # preset → tasks → metric → bound in base units, read by the metric's direction
 _EVERY: dict[str, dict[str, float]] = {
     "none": {},
-    "prototype": {"leaks": 0.0, "parity": 1e-5, "decision_flips": 0.001, "quarantined_share": 0.2},
+    "prototype": {"leaks": 0.0, "pitfalls": 0.0, "parity": 1e-5, "decision_flips": 0.001, "quarantined_share": 0.2},
     "service": {
         "leaks": 0.0,
+        "pitfalls": 0.0,
+        "crashes": 0.0,
         "parity": 1e-5,
         "decision_flips": 0.001,
         "quarantined_share": 0.05,
@@ -28,6 +31,9 @@ _EVERY: dict[str, dict[str, float]] = {
     },
     "critical": {
         "leaks": 0.0,
+        "pitfalls": 0.0,
+        "questions": 0.0,
+        "crashes": 0.0,
         "parity": 1e-5,
         "decision_flips": 0.0005,
         "quarantined_share": 0.01,

@@ -1,7 +1,8 @@
 """Quantities with units: text from people to base units, and back.
 
-Base units: ratio ``""``, milliseconds ``"ms"``, bytes ``"bytes"``, counts ``"count"`` and the target's own unit
-``"target"``. Decimal prefixes are decimal (1 MB is 10**6 bytes), binary ones binary (1 MiB is 2**20).
+Base units: ratio ``""``, milliseconds ``"ms"``, bytes ``"bytes"``, counts ``"count"``, rows a second ``"rows/s"``
+and the target's own unit ``"target"``. Decimal prefixes are decimal (1 MB is 10**6 bytes), binary ones binary (1 MiB
+is 2**20).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ UNITS: dict[str, dict[str, float]] = {
         "GiB": 2.0**30,
     },
     "count": {"": 1.0},
+    "rows/s": {"": 1.0, "rows/s": 1.0},
     "target": {"": 1.0},
 }
 """Base unit → accepted unit → factor into the base unit."""
