@@ -78,12 +78,10 @@ class Examined:
 
     def __post_init__(self) -> None:
         """Check once, so that no check has to."""
-        problems = []
+        named = (*self.columns, *self.protected, *filter(None, (self.time, self.entity)))
+        problems = [Problem(f"no column {name!r}", where="the rows") for name in named if name not in self.rows.columns]
         if self.rows.height != self.sample.n:
             problems.append(Problem(f"{self.rows.height} rows", expected=f"{self.sample.n}, as in the sample"))
-        for name in (*self.columns, *self.protected, *filter(None, (self.time, self.entity))):
-            if name not in self.rows.columns:
-                problems.append(Problem(f"no column {name!r}", where="the rows"))
         if self.train is not None and (self.train_y is None or len(self.train_y) != self.train.height):
             problems.append(Problem("the training rows come without an outcome each"))
         if problems:
