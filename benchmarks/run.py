@@ -30,10 +30,12 @@ QUICK: dict[str, list[str]] = {
     "score": ["--rows", "20000", "--runs", "1"],
     "intervals_coverage": ["--holdouts", "20", "--rows", "200", "--population-rows", "50000"],
     "guarantees": ["--repetitions", "20", "--rows", "200", "--population-rows", "50000"],
+    "leaks": ["--seeds", "1", "--honest", "4", "--rows", "5000"],
 }
 """Every benchmark in the order in which they run, with what makes it small."""
 
 TAKES_FOLDER = ("start", "contract_check", "flow", "score")
+TAKES_TABLES = ("intervals_coverage", "guarantees", "leaks")
 
 
 def words(name: str, asked_for: Any, results: Path) -> list[str]:
@@ -43,7 +45,7 @@ def words(name: str, asked_for: Any, results: Path) -> list[str]:
         command += QUICK[name]
     if asked_for.folder is not None and name in TAKES_FOLDER:
         command += ["--folder", str(asked_for.folder)]
-    if asked_for.tables is not None and name == "guarantees":
+    if asked_for.tables is not None and name in TAKES_TABLES:
         command += ["--tables", str(asked_for.tables)]
     return command
 
@@ -70,7 +72,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes: does everything run?")
     parser.add_argument("--only", nargs="+", choices=list(QUICK), default=list(QUICK))
     parser.add_argument("--folder", type=Path, help="where large data lie meanwhile; a temporary one by default")
-    parser.add_argument("--tables", type=Path, help="a folder with UCI tables, for guarantees.py")
+    parser.add_argument("--tables", type=Path, help=f"a folder with UCI tables, for {' and '.join(TAKES_TABLES)}")
     parser.add_argument("--results", type=Path, help="where the tables are written")
     asked_for = parser.parse_args()
     if asked_for.results is not None or not asked_for.quick:

@@ -32,6 +32,23 @@ def load_example(name: str) -> ModuleType:
     return module
 
 
+def load_beside(name: str) -> ModuleType:
+    """A module of the tests' own folder that several areas use."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules.setdefault(name, importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def made_up() -> Callable[..., object]:
+    """``made_up(columns, text)``: an inspection in which every check gave something."""
+    call: Callable[..., object] = load_beside("made_up_inspection").made_up
+    return call
+
+
 @pytest.fixture(scope="session")
 def clicks() -> pl.DataFrame:
     """1,500 rows of the synthetic click log, 30 of them lacking clicks."""

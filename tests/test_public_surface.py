@@ -14,7 +14,7 @@ from roadworthy import api, errors, protocols, testing
 
 HEAVY = ("polars", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "lightgbm", "onnx", "onnxruntime", "sqlalchemy",
          "altair", "vl_convert", "sqlglot", "cryptography", "jinja2")  # fmt: skip
-CALLS = ["init", "inspect", "predict", "promote", "run", "score", "status", "trace"]
+CALLS = ["attest", "init", "inspect", "predict", "promote", "run", "score", "status", "trace", "waive"]
 
 
 def test_the_package_has_one_call_per_command() -> None:
@@ -25,7 +25,7 @@ def test_the_package_has_one_call_per_command() -> None:
 
 def test_the_api() -> None:
     assert sorted(api.__all__) == [
-        "InitResult", "Inspection", "Prediction", "RunOutcome", "ScoreResult", *CALLS,
+        "InitResult", "Inspection", "Prediction", "RunOutcome", "ScoreResult", "SignedView", *CALLS,
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 
@@ -91,7 +91,7 @@ def test_the_conformance_checks_are_public() -> None:
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(AttributeError, match="it has init, inspect"):
+    with pytest.raises(AttributeError, match="it has attest, init, inspect"):
         roadworthy.train  # noqa: B018 - the look-up is what is tested
 
 

@@ -4,7 +4,7 @@ The public calls, one per command; importing this package is free, a call import
 
 >>> import roadworthy as rw
 >>> sorted(rw.__all__)
-['init', 'inspect', 'predict', 'promote', 'run', 'score', 'status', 'trace']
+['attest', 'init', 'inspect', 'predict', 'promote', 'run', 'score', 'status', 'trace', 'waive']
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from roadworthy.api import init, inspect, predict, promote, run, score, status, trace
+    from roadworthy.api import attest, init, inspect, predict, promote, run, score, status, trace, waive
 
-__all__ = ["init", "inspect", "predict", "promote", "run", "score", "status", "trace"]
+__all__ = ["attest", "init", "inspect", "predict", "promote", "run", "score", "status", "trace", "waive"]
 __version__ = "0.1.0"
 
 

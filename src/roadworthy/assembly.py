@@ -39,6 +39,7 @@ __all__ = [
     "REPORT_FILE",
     "Project",
     "SystemClock",
+    "is_project",
     "open_project",
     "opened_registry",
     "predictor",
@@ -72,6 +73,12 @@ class Project:
     def folder(self) -> Path:
         """Where the project file stands."""
         return self.file.parent
+
+
+def is_project(path: Path | str = PROJECT_FILE) -> bool:
+    """Whether a project file, or a folder with one, is there."""
+    file = Path(path)
+    return (file / PROJECT_FILE if file.is_dir() else file).is_file()
 
 
 def open_project(path: Path | str = PROJECT_FILE) -> Project:

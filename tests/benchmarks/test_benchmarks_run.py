@@ -17,6 +17,7 @@ TINY = {
     "score": ["--rows", "2000", "--train-rows", "1200", "--runs", "1", "--only", "with time_since_last_click"],
     "intervals_coverage": ["--holdouts", "2", "--rows", "200", "--population-rows", "20000"],
     "guarantees": ["--repetitions", "2", "--rows", "200", "--population-rows", "20000"],
+    "leaks": ["--seeds", "1", "--honest", "2", "--rows", "3000"],
 }
 EXPECTED = {
     "start": "`roadworthy --help`",
@@ -24,7 +25,8 @@ EXPECTED = {
     "flow": "| features |",
     "score": "rows/s",
     "intervals_coverage": "| accuracy |",
-    "guarantees": "Threshold subject to precision >= 0.8",
+    "guarantees": "| precision >= 0.8 |",
+    "leaks": "4 % exact duplicates across the split",
 }
 
 
@@ -42,7 +44,7 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
 
 
 def test_run_knows_every_benchmark() -> None:
-    others = {"run", "result", "processes"}
+    others = {"run", "result", "processes", "populations"}
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - others
     assert scripts == set(TINY)
     listed = subprocess.run(

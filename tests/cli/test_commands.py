@@ -21,7 +21,7 @@ ROW = {
     "timestamp": "2026-01-20T18:30:00", "user_id": "u0000017", "device": "phone", "age_band": "30-44",
     "campaign": "retarget", "position": 1, "impressions": 10, "clicks": 6, "dwell_seconds": 31.5,
 }  # fmt: skip
-COMMANDS = ("init", "run", "inspect", "predict", "trace", "score", "status", "promote")
+COMMANDS = ("init", "run", "inspect", "predict", "trace", "score", "status", "promote", "attest", "waive")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -72,6 +72,8 @@ def commands(finished: Path, rows: str, tmp_path: Path) -> dict[str, tuple[list[
         "score": (["score", rows, "--out", str(tmp_path / "out.csv"), *project], 0),
         "status": (["status", *project], 0),
         "promote": (["promote", "1", *project], 1),
+        "attest": (["attest", *project], 0),
+        "waive": (["waive", *project], 0),
     }
 
 
@@ -96,6 +98,8 @@ def test_json_is_all_that_stands_on_standard_output(
         "score": {"version", "out", "rows", "answered", "problems", "seconds"},
         "status": {"project", "champion", "versions", "audit_links"},
         "promote": {"error", "message", "problems", "next"},
+        "attest": {"project", "kind", "did", "lines", "notes"},
+        "waive": {"project", "kind", "did", "lines", "notes"},
     }
     assert keys[name] <= set(found)
 

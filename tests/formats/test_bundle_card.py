@@ -7,7 +7,7 @@ import pytest
 from roadworthy.formats.bundle.card import model_card
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.data import Split
-from roadworthy.records.evidence import Evidence, Finding, Measurement
+from roadworthy.records.evidence import Evidence, Exhibit, Finding, Measurement
 from roadworthy.records.model import Choice, TrainedModel
 from roadworthy.records.project import DataSpec, ProjectSpec, Task
 
@@ -51,13 +51,16 @@ def card(**changes: Any) -> str:
     evidence = Evidence(
         subject="sha256:m",
         holdout="sha256:" + "2" * 64,
-        measurements=(
+        measurements=changes.get("measurements")
+        or (
             Measurement(metric="accuracy", value=0.91, lower=0.9, upper=0.92, n=1960, method="Clopper-Pearson"),
             Measurement(metric="latency_p99", value=0.05, unit="ms", n=1000, insufficient="too few runs"),
             Measurement(metric="recall", value=0.7, lower=0.6, upper=0.8, n=100, slice="device=<script>"),
             Measurement(metric="roc_auc", error="division by zero"),
         ),
-        findings=(Finding(kind="leak", subject="notary", grade="fails", sentence="notary gives the answer away"),),
+        findings=changes.get("findings")
+        or (Finding(kind="leak", subject="notary", grade="fails", sentence="notary gives the answer away"),),
+        exhibits=changes.get("exhibits", ()),
         looks=2,
     )
     return model_card(
@@ -112,3 +115,45 @@ def test_other_tasks_have_no_threshold(task: Task, classes: tuple[str, ...], wor
     text = card(task=task, classes=classes, threshold=None)
     assert words in text
     assert "## Decision" not in text
+
+
+def scored() -> Exhibit:
+    columns: dict[str, list[Any]] = {
+        "section": ["features and data", "features and data", "monitoring"],
+        "test": ["data-1", "data-6", "monitor-1"],
+        "points": [1.0, 0.5, 0.0],
+        "how": ["automatic", "attested", "none"],
+        "sentence": ["checked", "Ann | Lee, until 2027-05-20: a day", "nothing known"],
+    }
+    return Exhibit(name="ml_test_score", title="The ML Test Score", columns=columns, note="The score is 0 of 7.")
+
+
+def test_what_was_inspected_has_its_sections() -> None:
+    text = card(
+        measurements=(
+            Measurement(metric="recall", value=0.7, lower=0.6, upper=0.8, n=100, slice="device=phone"),
+            Measurement(metric="demographic_parity_difference", value=0.04, n=90, slice="protected=age_band"),
+            Measurement(metric="robust_flips", value=0.02, n=80, slice="fault=noise"),
+        ),
+        findings=(
+            Finding(kind="churn", subject="seeds", grade="notes", sentence="They differ.", answer="Bo, until 2027: ok"),
+        ),
+        exhibits=(scored(),),
+    )
+    parts = {part.split("\n")[0]: part for part in text.split("## ")}
+    assert "recall, device=phone" in parts["By slice"]
+    assert "demographic_parity_difference, protected=age_band" in parts["Fairness between groups"]
+    assert "robust_flips, fault=noise" in parts["Robustness"]
+    assert parts["By slice"].count("| slice |") == 1
+    assert "fault=noise" not in parts["By slice"] + parts["Measured on the holdout"]
+    assert "| features and data | 1.5 of 2 | – |" in parts["ML Test Score"]
+    assert "| monitoring | 0 of 1 | monitor-1 |" in parts["ML Test Score"]
+    assert "The score is 0 of 7." in parts["ML Test Score"]
+    assert "- churn of seeds: Bo, until 2027: ok" in parts["Signed for by people"]
+    assert "- data-6: Ann \\| Lee, until 2027-05-20: a day" in parts["Signed for by people"]
+
+
+def test_what_was_not_inspected_has_no_section() -> None:
+    text = card()
+    for title in ("Fairness between groups", "Robustness", "ML Test Score", "Signed for by people"):
+        assert title not in text

@@ -55,6 +55,45 @@ def test_bounds_hold_for_simulated_classifiers(rows: int, offset: float, entity:
     assert {metric: share for metric, share in held.items() if share < LEAST} == {}
 
 
+@pytest.mark.parametrize("entity", [False, True])
+def test_bounds_hold_for_three_classes_of_which_one_is_rare(entity: bool) -> None:
+    # 200 rows of which about 17 are of the rarest class: bounds that must be there in all but a few holdouts
+    rng = np.random.default_rng(15)
+
+    def draw(n: int) -> Sample:
+        clusters = np.arange(n) // 4 if entity else None
+        x = rng.normal(size=(n, 3))
+        shift = 0.0 if clusters is None else rng.normal(size=(n // 4 + 1, 3))[clusters]
+        logits = np.array([0.0, 0.0, -1.9]) + 1.8 * x
+        y = (logits + shift + rng.gumbel(size=(n, 3))).argmax(axis=1)
+        score = np.exp(1.3 * logits)
+        return Sample(
+            task=Task.MULTICLASS,
+            y=y,
+            score=score / score.sum(axis=1, keepdims=True),
+            clusters=clusters,
+            reference=(0.45, 0.45, 0.1),
+        )
+
+    names = ("balanced_accuracy", "macro_f1", "mcc", "lift", "accuracy")
+    truth = {metric: measure(metric, draw(400_000)).value or 0.0 for metric in names}
+    held = coverage(lambda: draw(200), truth, 300)
+    assert set(held) == set(truth)
+    assert {metric: share for metric, share in held.items() if share < LEAST} == {}
+
+
+def test_bounds_hold_where_few_rows_carry_the_error() -> None:
+    rng = np.random.default_rng(16)
+
+    def draw(n: int) -> Sample:
+        error = rng.gamma(0.7, size=n) * rng.choice([-1, 1], n)
+        return Sample(task=Task.REGRESSION, y=error + rng.normal(size=n), score=np.zeros(n), reference=(0.0,))
+
+    truth = {metric: measure(metric, draw(2_000_000)).value or 0.0 for metric in ("mae", "rmse")}
+    held = coverage(lambda: draw(200), truth, 600)
+    assert {metric: share for metric, share in held.items() if share < LEAST} == {}
+
+
 @pytest.mark.parametrize("entity", [0.0, 1.0])
 def test_bounds_hold_for_simulated_estimates(entity: float) -> None:
     rng = np.random.default_rng(12)

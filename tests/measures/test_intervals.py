@@ -99,3 +99,24 @@ def test_like_proportion_is_bent_at_the_ends() -> None:
     lower, upper = like_proportion(0.99, 100, 0.95)
     assert 0.99 - lower > upper - 0.99 > 0
     assert like_proportion(1.0, 50, 0.95)[1] == 1.0
+
+
+def test_a_row_that_carries_the_value_may_be_missing_in_the_next_sample() -> None:
+    x = np.concatenate([np.random.default_rng(4).normal(size=199), [4.0]])
+    influence = (x - x.mean()) / 200
+    reach = [
+        (bounds.value - bounds.lower, bounds.upper - bounds.value)
+        for bounds in (skewed_t(float(x.mean()), influence, None, 0.95, unseen=unseen) for unseen in (0.0, 1.0, 3.0))
+    ]
+    below, above = zip(*reach, strict=True)
+    assert above[0] * 1.03 < above[1] < above[2]  # on the side that it pulls to
+    assert below[0] <= below[2] < 1.1 * below[0]  # hardly on the other
+
+
+def test_an_unseen_row_never_narrows() -> None:
+    # with one row far beyond all others its own skewness reaches further than two such rows would
+    x = np.concatenate([np.random.default_rng(4).normal(size=199), [30.0]])
+    influence = (x - x.mean()) / 200
+    alone, doubled = (skewed_t(float(x.mean()), influence, None, 0.95, unseen=unseen) for unseen in (0.0, 1.0))
+    assert doubled.lower <= alone.lower
+    assert doubled.upper >= alone.upper

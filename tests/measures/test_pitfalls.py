@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import polars as pl
@@ -9,7 +8,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
 from roadworthy.measures.charts import chart_for
-from roadworthy.measures.curves import exhibits_for, importance_exhibit
+from roadworthy.measures.curves import exhibits_for
 from roadworthy.measures.leakage import (
     Power,
     column_powers,
@@ -169,32 +168,6 @@ def test_exhibits_are_bounded_finite_and_drawn() -> None:
             assert chart_for(exhibit) is not None, exhibit.name
     confusion = next(exhibit for exhibit in exhibits_for(samples[0]) if exhibit.name == "confusion")
     assert sum(confusion.columns["count"]) == 5000
-
-
-def test_importance_finds_what_the_model_relies_on() -> None:
-    rng = np.random.default_rng(6)
-    rows = pl.DataFrame({"used": rng.normal(size=1500), "idle": rng.normal(size=1500)})
-    sample = Sample(task=Task.REGRESSION, y=rows["used"].to_numpy() * 2, score=rows["used"].to_numpy() * 2)
-    table = importance_exhibit(lambda part: part["used"].to_numpy() * 2, rows, ["idle", "used"], sample).columns
-    assert table["column"] == ["used", "idle"]
-    assert table["lower"][0] > 1
-    assert table["drop"][1] == 0
-    small = importance_exhibit(lambda part: part["used"].to_numpy(), rows, ["used", "idle"], sample, budget=200)
-    assert (small.columns["column"], "left out: idle" in small.note) == (["used"], True)
-
-
-def test_importance_is_the_same_however_slow_the_machine_is() -> None:
-    rng = np.random.default_rng(6)
-    rows = pl.DataFrame({"used": rng.normal(size=300), "idle": rng.normal(size=300)})
-    sample = Sample(task=Task.REGRESSION, y=rows["used"].to_numpy(), score=rows["used"].to_numpy())
-
-    def slow(part: pl.DataFrame) -> np.ndarray:
-        time.sleep(0.8)
-        return part["used"].to_numpy()
-
-    assert importance_exhibit(slow, rows, rows.columns, sample) == importance_exhibit(
-        lambda part: part["used"].to_numpy(), rows, rows.columns, sample
-    )
 
 
 def test_a_curve_says_how_calibration_is_judged() -> None:

@@ -11,7 +11,15 @@ from sklearn import metrics as reference
 from roadworthy.errors import DataError, UnknownName, UsageError
 from roadworthy.measures import confusion, quality
 from roadworthy.measures.intervals import Bounds
-from roadworthy.measures.quality import METRICS, measure, measure_safely, metrics_for, slice_measure
+from roadworthy.measures.quality import (
+    METRICS,
+    PER_CLASS,
+    class_measure,
+    measure,
+    measure_safely,
+    metrics_for,
+    slice_measure,
+)
 from roadworthy.measures.ranking import auc_value
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task
@@ -59,6 +67,8 @@ def test_binary_values_are_scikit_learns() -> None:
         "recall": reference.recall_score(s.y, said),
         "specificity": reference.recall_score(s.y, said, pos_label=0),
         "f1": reference.f1_score(s.y, said),
+        "f05": reference.fbeta_score(s.y, said, beta=0.5),
+        "f2": reference.fbeta_score(s.y, said, beta=2),
         "macro_f1": reference.f1_score(s.y, said, average="macro"),
         "mcc": reference.matthews_corrcoef(s.y, said),
         "roc_auc": reference.roc_auc_score(s.y, s.score),
@@ -107,19 +117,24 @@ def test_delongs_variance_is_the_jackknifes() -> None:
     assert bounds.lower == pytest.approx(1 / (1 + np.exp(-(np.log(auc / (1 - auc)) - half))), abs=2e-3)
 
 
-@pytest.mark.parametrize("formula", [confusion._balanced, confusion._macro_f1, confusion._halved_mcc])
+@pytest.mark.parametrize("formula", [confusion._balanced, confusion._macro_f1, confusion._mcc])
 def test_the_matrix_formulas_have_their_own_slopes(formula: confusion._Formula) -> None:
     counts = np.random.default_rng(0).integers(1, 50, (4, 4)).astype(float)
+
+    def at(matrix: np.ndarray) -> float:
+        return float(formula(confusion._margins(matrix)))
+
+    slopes = confusion._slopes(formula, counts)
     for cell in np.ndindex(4, 4):
         step = np.zeros((4, 4))
         step[cell] = 1e-4
-        rise = (formula(counts + step)[0] - formula(counts - step)[0]) / 2e-4
-        assert formula(counts)[1][cell] == pytest.approx(rise, abs=1e-8)
+        assert slopes[cell] == pytest.approx((at(counts + step) - at(counts - step)) / 2e-4, abs=1e-8)
 
 
 def test_every_metric_is_in_the_catalogue_for_the_same_tasks() -> None:
     for name, (_, tasks) in METRICS.items():
-        assert set(tasks) == set(CATALOGUE[name].tasks), name
+        by_class = {Task.MULTICLASS} if name in PER_CLASS else set()
+        assert set(tasks) | by_class == set(CATALOGUE[name].tasks), name
 
 
 def test_a_calibrated_model_shows_no_error_and_a_bent_one_does() -> None:
@@ -159,10 +174,93 @@ def test_rank_metrics_need_a_hundred_rows_of_the_rarer_class() -> None:
 def test_macro_f1_does_not_hang_on_single_rows() -> None:
     y = np.repeat([0, 1, 2], [90, 80, 30])
     said = np.eye(3)[np.where(np.arange(200) < 197, np.minimum(y, 1), 2)]
-    s = Sample(task=Task.MULTICLASS, y=y, score=said)
-    assert "5 rows decided rightly of each class, has 3" in measure("macro_f1", s).insufficient
-    many = Sample(task=Task.MULTICLASS, y=np.tile(y, 20), score=np.tile(said, (20, 1)))
-    assert (measure("macro_f1", many).upper or 1) < 0.9
+    few = measure("macro_f1", Sample(task=Task.MULTICLASS, y=y, score=said))
+    many = measure("macro_f1", Sample(task=Task.MULTICLASS, y=np.tile(y, 20), score=np.tile(said, (20, 1))))
+    assert few.value == many.value
+    assert (few.upper or 1) - (few.value or 0) > 0.05
+    assert (many.upper or 1) - (many.value or 0) < 0.02
+
+
+def test_the_whole_matrix_needs_five_rows_of_the_rarest_class() -> None:
+    for rare in (4, 5):
+        y = np.repeat([0, 1, 2], [90, 80, rare])
+        s = Sample(task=Task.MULTICLASS, y=y, score=np.eye(3)[y])
+        for metric in ("balanced_accuracy", "macro_f1", "mcc"):
+            found = measure(metric, s)
+            assert (found.value is None) == (rare < 5)
+            assert (f"{metric} needs at least 5 rows of the rarest class, has 4" == found.insufficient) == (rare < 5)
+
+
+def test_bounds_of_the_matrix_repeat_and_know_no_order_and_widen_with_confidence() -> None:
+    s = multiclass(150)
+    turned = s.take(np.random.default_rng(0).permutation(s.n))
+    for metric in ("balanced_accuracy", "macro_f1", "mcc"):
+        assert measure(metric, s) == measure(metric, s) == measure(metric, turned)
+        levels = [measure(metric, s, confidence=level) for level in (0.8, 0.95, 0.99, 0.9995)]
+        ends = [(one.lower or 0.0, one.upper or 0.0) for one in levels]
+        assert [low for low, _ in ends] == sorted((low for low, _ in ends), reverse=True)
+        assert [high for _, high in ends] == sorted(high for _, high in ends)
+    own = Sample(task=s.task, y=s.y, score=s.score, clusters=np.arange(s.n))
+    assert measure("mcc", own).lower == measure("mcc", s).lower
+    tripled = Sample(
+        task=s.task,
+        y=np.repeat(s.y, 3),
+        score=np.repeat(s.score, 3, axis=0),
+        clusters=np.repeat(np.arange(s.n), 3),
+    )
+    assert measure("mcc", tripled).lower == pytest.approx(measure("mcc", s).lower, abs=0.01)
+
+
+def test_many_classes_are_measured_in_moments() -> None:
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 40, 6000)
+    said = np.where(rng.random(6000) < 0.7, y, rng.integers(0, 40, 6000))
+    s = Sample(task=Task.MULTICLASS, y=y, score=np.eye(40)[said])
+    for metric in ("balanced_accuracy", "macro_f1", "mcc"):
+        found = measure(metric, s)
+        assert (found.lower or 0) < 0.705 < (found.upper or 1)
+        assert (found.upper or 1) - (found.lower or 0) < 0.03
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_the_truth_is_looked_for_among_the_likeliest_classes(k: int) -> None:
+    rng = np.random.default_rng(4)
+    score = rng.dirichlet(np.ones(8), 500)
+    y = (score * rng.random((500, 8))).argmax(axis=1)
+    s = Sample(task=Task.MULTICLASS, y=y, score=score)
+    wanted = reference.top_k_accuracy_score(y, score, k=k, labels=range(8))
+    assert value(f"top_{k}_accuracy", s) == pytest.approx(wanted)
+    few = Sample(task=Task.MULTICLASS, y=y % k, score=rng.dirichlet(np.ones(k), 500))
+    assert f"needs more than {k} classes, has {k}" in measure(f"top_{k}_accuracy", few).insufficient
+    level = Sample(task=Task.MULTICLASS, y=np.arange(8).repeat(50), score=np.full((400, 8), 1 / 8))
+    assert measure(f"top_{k}_accuracy", level).value == k / 8
+
+
+def test_each_class_is_measured_against_all_others() -> None:
+    s = multiclass()
+    named = Sample(task=s.task, y=s.y, score=s.score, classes=("a", "b", "c"))
+    said = s.score.argmax(axis=1)
+    recalls = reference.recall_score(s.y, said, average=None)
+    precisions = reference.precision_score(s.y, said, average=None)
+    for metric, wanted in (("recall", recalls), ("precision", precisions)):
+        found = class_measure(metric, named, "species", confidence=0.94)
+        assert [one.slice for one in found] == ["species=a", "species=b", "species=c"]
+        assert [one.value for one in found] == pytest.approx(wanted)
+        assert all(one.confidence == pytest.approx(0.98) for one in found)
+    assert [one.among for one in class_measure("recall", named, "species")] == np.bincount(s.y).tolist()
+    left = (said != 1)[s.y != 1].mean()
+    assert class_measure("specificity", named, "species")[1].value == pytest.approx(left)
+    without = named.take(s.y != 2)
+    assert (
+        class_measure("recall", without, "species")[2].insufficient == "recall cannot be measured: no row is positive"
+    )
+    two = class_measure("recall", binary(), "converted")
+    assert two[0].value == measure("specificity", binary()).value
+    assert two[1].value == measure("recall", binary()).value
+    with pytest.raises(UnknownName):
+        class_measure("accuracy", named, "species")
+    with pytest.raises(DataError, match="no classes"):
+        class_measure("recall", regression(), "species")
 
 
 def test_what_cannot_be_answered_says_why() -> None:

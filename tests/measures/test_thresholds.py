@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from roadworthy.errors import DataError, ProjectFileError, RoadworthyError, UnknownName
+from roadworthy.measures.examined import Answered, Brief, Examined
+from roadworthy.measures.operating_points import PURPOSES, _halves, threshold
 from roadworthy.measures.quality import measure
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.thresholds import ThresholdChoice, choose_threshold
@@ -144,3 +147,101 @@ def test_a_declaration_that_cannot_be_read_is_refused(
 def test_only_binary_rows_have_a_threshold() -> None:
     with pytest.raises(DataError):
         choose(0.5, Sample(task=Task.REGRESSION, y=np.ones(3), score=np.ones(3)))
+
+
+@pytest.mark.parametrize(("metric", "beta"), [("f05", 0.5), ("f2", 2.0)])
+def test_f05_and_f2_are_f_beta_by_name(metric: str, beta: float) -> None:
+    rows = sample()
+    named, spelt = choose({"maximize": metric}, rows), choose({"maximize": "f_beta", "beta": beta}, rows)
+    assert named.threshold == spelt.threshold
+    others = [measure(metric, rows.at(t)).value or 0.0 for t in np.quantile(rows.score, np.linspace(0.02, 0.98, 60))]
+    assert measure(metric, rows.at(named.threshold)).value >= max(others) - 1e-9  # type: ignore[operator]  # it is there
+    constrained = choose({"maximize": "recall", "subject_to": f"{metric} >= 0.6"}, rows)
+    assert constrained.constraint_met
+    assert (measure(metric, rows.at(constrained.threshold)).lower or 0) >= 0.6
+
+
+def test_whether_the_constraint_is_met_is_told_apart_from_there_being_none() -> None:
+    assert choose({"maximize": "f1"}).constraint_met is None
+    assert choose(0.5).constraint_met is None
+    assert choose({"maximize": "recall", "subject_to": "precision >= 0.8"}).constraint_met is True
+    assert choose({"maximize": "recall", "subject_to": "precision >= 99.9 %"}, sample(300)).constraint_met is False
+
+
+def examined(rows: Sample) -> Examined:
+    def never(_rows: pl.DataFrame) -> Answered:
+        raise AssertionError("the scores are there already")
+
+    return Examined(sample=rows, rows=pl.DataFrame({"x": rows.score}), columns=("x",), answer=never)
+
+
+def rare(n: int, seed: int, steep: float = 2.0, *, entity: bool = False) -> Sample:
+    rng = np.random.default_rng(seed)
+    clusters = np.arange(n) // 5 if entity else None
+    x = rng.normal(size=n)
+    p = 1 / (1 + np.exp(-(steep * x - 3)))
+    return Sample(task=Task.BINARY, y=(rng.random(n) < p).astype(np.int64), score=p, threshold=0.5, clusters=clusters)
+
+
+def test_each_purpose_gets_its_own_threshold_with_figures_from_rows_that_did_not_choose_it() -> None:
+    found = threshold(examined(rare(20_000, 1, 8.0)), Brief())
+    tradeoff, table = found.exhibits
+    assert tradeoff.name == "tradeoff"
+    assert "out of fold" not in tradeoff.title
+    lines = {who: {name: column[place] for name, column in table.columns.items()}
+             for place, who in enumerate(table.columns["purpose"])}  # fmt: skip
+    spam, fraud = lines["a spam filter"], lines["a fraud detector"]
+    costs, now = lines["a fraud detector that counts costs"], lines["as it is now"]
+    assert now["threshold"] == 0.5
+    assert spam["threshold"] > now["threshold"] > fraud["threshold"] > costs["threshold"]
+    assert spam["proven"] is True
+    assert spam["precision"] > 0.985
+    assert fraud["recall"] > 0.88
+    # scores are the true probabilities, so the cheapest threshold is known: 1 / (1 + 50)
+    assert costs["threshold"] == pytest.approx(1 / 51, abs=0.02)
+    assert costs["cost"] == min(line["cost"] for line in lines.values())
+    assert costs["cost_lower"] <= costs["cost"] <= costs["cost_upper"]
+    assert {one.grade for one in found.findings} == {"notes"}
+    assert len(found.findings) == len(PURPOSES)
+    assert found.findings[0].sentence.startswith(
+        "For a spam filter (precision >= 0.99 first, then recall) the threshold"
+    )
+    assert "10,000 rows that did not choose it" in found.findings[0].sentence
+    assert not found.measurements
+
+
+def test_a_model_that_is_no_spam_filter_is_told_so() -> None:
+    found = threshold(examined(rare(4_000, 2, 1.0)), Brief(quick=True))
+    assert found.findings[0].sentence.startswith("Not proven fit for a spam filter")
+    assert found.exhibits[1].columns["proven"][1] is False
+
+
+def test_thresholds_are_not_flattered_by_the_rows_that_chose_them() -> None:
+    # the recall bound that 0.9 was chosen by holds on the other half as often as it says; in-sample it always would
+    missed, held = 0, 0
+    true = rare(400_000, 99)
+    for seed in range(60):
+        found = threshold(examined(rare(3_000, seed)), Brief(seed=seed))
+        line = {name: column[2] for name, column in found.exhibits[1].columns.items()}
+        assert line["purpose"] == "a fraud detector"
+        if line["proven"]:
+            recall = float((true.score[true.y == 1] >= line["threshold"]).mean())
+            missed += recall < 0.9
+            held += line["recall_lower"] <= recall <= line["recall_upper"]
+    assert missed <= 8
+    assert held >= 48  # two sides of 95 % each, less 3.1 standard errors of 60
+
+
+def test_entities_are_never_on_both_sides() -> None:
+    rows = rare(5_000, 3, entity=True)
+    first, second = _halves(rows, np.random.default_rng(0))
+    assert first.clusters is not None
+    assert second.clusters is not None
+    assert first.n + second.n == rows.n
+    assert not set(first.clusters) & set(second.clusters)
+
+
+def test_too_few_events_are_said() -> None:
+    found = threshold(examined(rare(300, 4)), Brief())
+    assert "of 40 events and 40 non-events needed in each half" in found.findings[0].sentence
+    assert [one.name for one in found.exhibits] == ["tradeoff"]

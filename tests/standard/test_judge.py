@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadworthy.measures.quality import measure
+from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Evidence, Measurement
+from roadworthy.records.project import Task
 from roadworthy.records.verdict import Outcome, Readiness, Waiver
-from roadworthy.standard import Requirement, Standard, Trigger, judge
+from roadworthy.standard import CATALOGUE, Requirement, Standard, Trigger, judge
 from roadworthy.standard.judge import judge_requirement
+from roadworthy.standard.metric import Direction
 
 RANK = {Outcome.ERROR: 0, Outcome.FAIL: 1, Outcome.INSUFFICIENT: 2, Outcome.PASS: 3}
 ratios = st.floats(0, 1)
@@ -169,3 +174,30 @@ def test_a_requirement_has_one_bound() -> None:
 def test_a_line_says_the_bound_and_no_other() -> None:
     assert Requirement(metric="accuracy", at_least=0.80004).line() == "accuracy >= 0.80004"
     assert Requirement(metric="size", at_most=5 * 2**20).line() == "size <= 5.24288 MB"
+
+
+@pytest.mark.parametrize("events", [0.5, 0.1])
+def test_a_model_exactly_at_the_bound_seldom_passes(events: float) -> None:
+    # 200 holdouts of 400 rows: 5 % of them is 10, and 21 are exceeded once in a thousand by chance
+    rng = np.random.default_rng(3)
+
+    def draw(n: int) -> Sample:
+        y = (rng.random(n) < events).astype(np.int64)
+        score = 1 / (1 + np.exp(-(2 * rng.normal(size=n) + 3 * y - 1.5)))
+        return Sample(task=Task.BINARY, y=y, score=score, threshold=0.5, reference=(1 - events, events))
+
+    names = ("accuracy", "balanced_accuracy", "recall", "f05", "f2", "mcc", "macro_f1", "log_loss", "brier", "lift")
+    big = draw(1_000_000)
+    truth = {name: measure(name, big).value or 0.0 for name in names}
+    passed, failed = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    for _ in range(200):
+        sample = draw(400)
+        for name, value in truth.items():
+            up = CATALOGUE[name].direction is Direction.UP
+            at = Requirement(metric=name, at_least=value) if up else Requirement(metric=name, at_most=value)
+            outcome = judge_requirement(at, [measure(name, sample)]).outcome
+            passed[name] += outcome is Outcome.PASS
+            failed[name] += outcome is Outcome.FAIL
+    assert {name: count for name, count in passed.items() if count > 21} == {}
+    assert {name: count for name, count in failed.items() if count > 21} == {}
+    assert all(count > 0 for count in passed.values()), "bounds that nothing ever clears would say nothing"

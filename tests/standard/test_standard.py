@@ -83,6 +83,24 @@ def test_each_problem_is_named_with_its_line(table: dict[str, object], found: st
     assert "roadworthy.toml:41" in str(caught.value)
 
 
+@pytest.mark.parametrize("metric", ["recall", "precision", "specificity"])
+def test_with_many_classes_a_metric_of_one_class_names_the_target(metric: str) -> None:
+    columns = ["device", "species"]
+    by_class = {metric: {"at_least": 0.8, "slice": "species"}}
+    for known in ("species", ""):
+        standard = parse_standard(by_class, Task.MULTICLASS, columns=columns, target=known)
+        assert f"{metric} >= 0.8 for every species" in [one.line() for one in standard.requirements]
+    parse_standard(by_class, Task.MULTICLASS, columns=["device"], target="species")  # a target need not be a column
+    for wrong in (">= 0.8", {"at_least": 0.8, "slice": "device"}):
+        with pytest.raises(ProjectFileError) as caught:
+            parse_standard({metric: wrong}, Task.MULTICLASS, columns=columns, target="species")
+        assert 'slice = "species"' in str(caught.value)
+        assert "macro_f1 or balanced_accuracy" in str(caught.value)
+    with pytest.raises(ProjectFileError, match="<target column>"):
+        parse_standard({metric: ">= 0.8"}, Task.MULTICLASS)
+    parse_standard({metric: ">= 0.8"}, Task.BINARY, columns=columns, target="species")
+
+
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(ProjectFileError) as caught:
         parse_standard({"acuracy": ">= 1", "size": "5", "recall": ">= 2"}, Task.BINARY)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from roadworthy.api.inspection import Inspection, inspect
     from roadworthy.api.project import InitResult, RunOutcome, init, run
     from roadworthy.api.registered import promote, status
+    from roadworthy.api.signed import SignedView, attest, waive
 
 __all__ = [
     "InitResult",
@@ -21,6 +22,8 @@ __all__ = [
     "Prediction",
     "RunOutcome",
     "ScoreResult",
+    "SignedView",
+    "attest",
     "init",
     "inspect",
     "predict",
@@ -29,6 +32,7 @@ __all__ = [
     "score",
     "status",
     "trace",
+    "waive",
 ]
 
 _HOMES = {
@@ -37,6 +41,8 @@ _HOMES = {
     "Prediction": "answers",
     "RunOutcome": "project",
     "ScoreResult": "answers",
+    "SignedView": "signed",
+    "attest": "signed",
     "init": "project",
     "inspect": "inspection",
     "predict": "answers",
@@ -45,6 +51,7 @@ _HOMES = {
     "score": "answers",
     "status": "registered",
     "trace": "answers",
+    "waive": "signed",
 }
 
 

@@ -177,7 +177,7 @@ def run(
     view = report_view(opened.spec, opened.standard, version, result.records)
     if not lake.has("report", version.report):
         with lake.writing("report", version.report) as folder:
-            page = render_report(with_charts(view, opened.standard, result.records))
+            page = render_report(with_charts(view, result.records))
             (folder / assembly.REPORT_FILE).write_text(page, encoding="utf-8")
     report = opened.folder / assembly.REPORT_FILE
     with whole_file(report) as fresh:

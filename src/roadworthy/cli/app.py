@@ -64,29 +64,6 @@ def run(*, project: ProjectFile = _DEFAULT_PROJECT, as_json: AsJson = False) -> 
     raise typer.Exit(outcome.result.verdict.exit_code)
 
 
-@app.command(epilog="Example: roadworthy inspect latest fresh.parquet --target converted")
-def inspect(
-    model: Annotated[str, typer.Argument(help="an ONNX file, a bundle's folder, latest, champion or a number")],
-    data: Annotated[str, typer.Argument(help="labelled rows")],
-    *,
-    target: Annotated[str, typer.Option("--target", "-t", help="the column with the labels")],
-    standard: Annotated[
-        Optional[Path],  # noqa: UP045 - as above
-        typer.Option("--standard", help="a TOML file with a [standard] table"),
-    ] = None,
-    positive: Annotated[str, typer.Option("--positive", help="the label that counts as the event")] = "",
-    project: ProjectFile = _DEFAULT_PROJECT,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model on labelled rows and judge it."""
-    from roadworthy import api  # noqa: PLC0415 - as above
-    from roadworthy.cli.showing import show_inspection  # noqa: PLC0415 - as above
-
-    found = api.inspect(model, data, target=target, standard=standard, positive=positive, project=project)
-    show_inspection(found, as_json=as_json)
-    raise typer.Exit(found.verdict.exit_code)
-
-
 @app.command(epilog="""Example: roadworthy predict '{"impressions": 10, "clicks": 4, "device": "phone"}'""")
 def predict(
     row: Annotated[str, typer.Argument(help="one row as a JSON object; - reads standard input")],

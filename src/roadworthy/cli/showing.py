@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roadworthy.cli.console import human_console
 from roadworthy.cli.noticed import noticed
-from roadworthy.cli.outcome import show_requirements, show_run
+from roadworthy.cli.outcome import show_run
 from roadworthy.cli.running import told
 from roadworthy.cli.signs import Signs, plain
 from roadworthy.errors import UsageError
-from roadworthy.records.evidence import Phase
 
 if TYPE_CHECKING:
     from roadworthy.api import InitResult, Inspection, Prediction, RunOutcome, ScoreResult
@@ -115,29 +115,19 @@ def _near(path: Path) -> str:
         return str(path)
 
 
-def show_inspection(found: Inspection, *, as_json: bool) -> None:
-    """The requirements and the verdict."""
+def show_inspection(found: Inspection, *, as_json: bool, places: Mapping[str, Path] | None = None) -> None:
+    """The requirements, the findings, what each check came to, the verdict; ``places`` are the files that were written.
+
+    As JSON the whole inspection.
+    """
     if as_json:
         told(found, "", as_json=True)
         return
-    from roadworthy.formats.report import RequirementRow  # noqa: PLC0415 - only here
+    from roadworthy.cli.inspected import show_inspected  # noqa: PLC0415 - only here
+    from roadworthy.views import inspection_view  # noqa: PLC0415 - as above
 
-    by_line = {requirement.line(): requirement for requirement in found.standard.of_phase(Phase.RELEASE)}
-    rows = tuple(
-        RequirementRow(
-            verdict=verdict,
-            at_least=by_line[verdict.requirement].at_least,
-            at_most=by_line[verdict.requirement].at_most,
-        )
-        for verdict in found.verdict.requirements
-    )
-    console = human_console(stderr=False)
-    signs = Signs.of(console.encoding)
-    show_requirements(console, rows)
-    notes = [*(finding.sentence for finding in found.evidence.findings), *found.notes]
-    for note in notes:
-        console.print(plain(f"  {note}", signs, 1000), soft_wrap=True)
-    console.print(plain(f"{found.model} on {found.data}: {found.verdict.sentence}", signs, 1000), soft_wrap=True)
+    near = {what: _near(path) for what, path in (places or {}).items()}
+    show_inspected(human_console(stderr=False), inspection_view(found), near)
 
 
 def show_prediction(answer: Prediction, *, as_json: bool) -> None:

@@ -17,11 +17,13 @@ __all__ = [
     "count",
     "duration",
     "interval",
+    "metric_name",
     "milliseconds",
     "number",
     "quantity",
     "shape",
     "size",
+    "spaced",
     "visible",
 ]
 
@@ -33,6 +35,29 @@ _CONTROL |= {9: " ", 10: " ", 13: " ", 127: "\u2421"}
 _CONTROL |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 _CONTROL |= dict.fromkeys((0x2028, 0x2029), " ")
 _CONTROL |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+
+
+_INITIALS = {"roc": "ROC", "auc": "AUC", "pr": "PR", "mae": "MAE", "rmse": "RMSE", "mcc": "MCC", "f1": "F1", "r2": "R²"}
+_INITIALS |= {"f05": "F0.5", "f2": "F2", "ml": "ML"}
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for people.
+
+    >>> metric_name("roc_auc"), metric_name("log_loss"), metric_name("latency_p99")
+    ('ROC AUC', 'Log loss', 'Latency p99')
+    """
+    words = spaced(metric)
+    return words[:1].upper() + words[1:]
+
+
+def spaced(name: str) -> str:
+    """A name from code as words.
+
+    >>> spaced("roc_auc"), spaced("false_positive_rate")
+    ('ROC AUC', 'false positive rate')
+    """
+    return " ".join(_INITIALS.get(word, word) for word in name.split("_"))
 
 
 def count(value: int) -> str:

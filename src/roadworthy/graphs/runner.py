@@ -9,7 +9,8 @@ not a number is an error, never an answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,22 @@ RUN_ERRORS = (
 
 _MISSING = ".missing"
 _BATCH = 16_384
+_PROBABILITIES = re.compile(r"prob|score", re.IGNORECASE)
 
 _TYPES: dict[str, tuple[type[np.generic], pl.DataType]] = {
     "tensor(float)": (np.float32, pl.Float32()),
     "tensor(double)": (np.float64, pl.Float64()),
     "tensor(int64)": (np.int64, pl.Int64()),
     "tensor(int32)": (np.int32, pl.Int32()),
+    "tensor(int16)": (np.int16, pl.Int16()),
+    "tensor(int8)": (np.int8, pl.Int8()),
+    "tensor(uint8)": (np.uint8, pl.UInt8()),
+    "tensor(float16)": (np.float16, pl.Float32()),
     "tensor(bool)": (np.bool_, pl.Boolean()),
     "tensor(string)": (np.object_, pl.String()),
 }
-_FLOATS = ("tensor(float)", "tensor(double)")
+_ALSO_NUMBERS = (pl.Boolean, pl.Null)  # a tuple: equality, not hash, tells them; a null becomes NaN
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,8 @@ class GraphModel:
             if node.name in self._masks or node.name not in frame.columns:
                 continue
             try:
-                value, missing = _value(frame.get_column(node.name), node.type)
+                masked = node.name + _MISSING in self._masks
+                value, missing = _value(frame.get_column(node.name), node.type, masked=masked)
             except (pl.exceptions.PolarsError, TypeError) as error:
                 problems.append(
                     Problem(
@@ -138,8 +146,8 @@ class GraphModel:
                     )
                 )
                 continue
-            feed[node.name] = value
-            if node.name + _MISSING in self._masks:
+            feed[node.name] = value.reshape(-1) if len(node.shape) == 1 else value
+            if masked:
                 feed[node.name + _MISSING] = self._no_mask(len(value)) if missing is None else missing
         if problems:
             raise ModelError("the rows do not fit the graph's inputs", problems=problems)
@@ -160,13 +168,15 @@ class GraphModel:
         scores = scores.reshape(len(scores), math.prod(scores.shape[1:]))
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def score(self, frame: pl.DataFrame, *, batch: int = _BATCH) -> NDArray[np.float64]:
+    def score(self, frame: pl.DataFrame, *, batch: int = _BATCH, finite: bool = True) -> NDArray[np.float64]:
         """Scores of a frame of any length, [N] or [N, K], computed ``batch`` rows at a time.
 
-        Raises ModelError when a score is not a number, naming the first row.
+        Raises ModelError when a score is not a number, naming the first row; with ``finite=False`` it comes as it is.
         """
-        parts = [self.score_feed(self.feed(piece)) for piece in self._pieces(frame, batch)]
-        scores = np.concatenate(parts)
+        starts = range(0, max(frame.height, 1), batch)
+        scores = np.concatenate([self._fed_in_steps(self.feed(frame.slice(start, batch))) for start in starts])
+        if not finite:
+            return scores
         broken = ~np.isfinite(scores if scores.ndim == 2 else scores[:, None]).all(axis=1)
         if broken.any():
             raise ModelError(
@@ -176,17 +186,21 @@ class GraphModel:
             )
         return scores
 
-    def _pieces(self, frame: pl.DataFrame, batch: int) -> Iterator[pl.DataFrame]:
-        fixed = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
-        step = fixed or batch
-        if fixed and frame.height % fixed:
-            raise ModelError(f"the graph takes exactly {fixed} rows at a time, the frame has {frame.height}")
-        for start in range(0, max(frame.height, 1), step):
-            yield frame.slice(start, step)
+    def _fed_in_steps(self, feed: Feed) -> NDArray[np.float64]:
+        """Scores of a feed of any length, where a graph takes only so many rows at a time: the last fills the step."""
+        step = next((node.shape[0] for node in self.inputs if node.shape and node.shape[0]), None)
+        rows = len(next(iter(feed.values()))) if feed else 0
+        if not step or rows in {0, step}:
+            return self.score_feed(feed)
+        parts = []
+        for start in range(0, rows, step):
+            places = np.minimum(np.arange(start, start + step), rows - 1)
+            parts.append(self.score_feed({name: array[places] for name, array in feed.items()}))
+        return np.concatenate(parts)[:rows]
 
     def _plain(self) -> bool:
-        """Whether this is a model of one float tensor that is filled from columns in order."""
-        if len(self.inputs) != 1 or self.inputs[0].type not in _FLOATS:
+        """Whether this is a model of one tensor of numbers that is filled from columns in order."""
+        if len(self.inputs) != 1 or self.inputs[0].type in {"tensor(string)", "tensor(bool)"}:
             return False
         shape = self.inputs[0].shape
         return len(shape) != 2 or shape[1] != 1
@@ -213,12 +227,16 @@ def _refuse_unknown_types(inputs: Sequence[GraphInput], where: str) -> None:
 
 
 def _score_output(session: ort.InferenceSession, where: str) -> str:
-    """``score``, else the last output of floating numbers, else the last of maps from label to probability."""
+    """``score``, else the last output of floating numbers, else the last of maps from label to probability.
+
+    Of several outputs of numbers one that is named like probabilities comes first.
+    """
     outputs = session.get_outputs()
     names = [node.name for node in outputs]
     if "score" in names:
         return "score"
     numeric = [node.name for node in outputs if node.type in _FLOATS]
+    probable = [name for name in numeric if _PROBABILITIES.search(name)]
     maps = [node.name for node in outputs if node.type.startswith("seq(map(")]
     if not numeric and not maps:
         listed = ", ".join(f"{node.name} {node.type}" for node in outputs)
@@ -226,11 +244,14 @@ def _score_output(session: ort.InferenceSession, where: str) -> str:
             f"{where} gives no scores: its outputs are {listed}",
             next_step="export the model with its probabilities, not only its labels",
         )
-    return str((numeric or maps)[-1])
+    return str((probable or numeric or maps)[-1])
 
 
-def _value(column: pl.Series, kind: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """The column as [N, 1] and its mask, None where nothing is missing."""
+def _value(column: pl.Series, kind: str, *, masked: bool) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """The column as [N, 1] and its mask, None where nothing is missing.
+
+    Without a mask a missing number travels as NaN, missing text as "", and TypeError tells that nothing else can.
+    """
     numpy_type, polars_type = _TYPES[kind]
     if column.dtype.is_temporal():
         column = column.cast(pl.Datetime("us")).to_physical()
@@ -243,6 +264,10 @@ def _value(column: pl.Series, kind: str) -> tuple[NDArray[Any], NDArray[np.bool_
         missing = column.is_null().to_numpy().reshape(-1, 1)
         if column.dtype == pl.Null:
             column = column.cast(polars_type)
+        if not masked and kind in _FLOATS:
+            column = column.cast(polars_type).fill_null(float("nan"))
+        elif not masked and kind != "tensor(string)":
+            raise TypeError("a value is missing, which only floating numbers and text can say")
         column = column.fill_null("" if column.dtype == pl.String else pl.lit(0).cast(column.dtype))
     if kind == "tensor(string)":
         return column.to_numpy().reshape(-1, 1), missing
@@ -253,16 +278,19 @@ def _value(column: pl.Series, kind: str) -> tuple[NDArray[Any], NDArray[np.bool_
 def _matrix(frame: pl.DataFrame, node: GraphInput, columns: Sequence[str]) -> NDArray[Any]:
     """The frame as one tensor of the input's shape; booleans become 0 and 1, nulls NaN."""
     names = list(columns) or [name for name in frame.columns if name != "_row"]
-    absent = [name for name in names if name not in frame.columns]
+    schema = dict(frame.schema)
+    absent = [name for name in names if name not in schema]
     if absent:
         raise ModelError(f"the rows lack the columns {', '.join(absent)}")
-    wrong = [name for name in names if not (frame.schema[name].is_numeric() or frame.schema[name] == pl.Boolean)]
+    wrong = [name for name in names if not (schema[name].is_numeric() or schema[name] in _ALSO_NUMBERS)]
     if wrong:
         raise ModelError(
             f"the model takes numbers, but these columns hold none: {', '.join(wrong)}",
             next_step="name the model's columns in order, or encode them as the model was trained",
         )
     numpy_type, polars_type = _TYPES[node.type]
+    if node.type not in _FLOATS:
+        _refuse_fractions(frame, names, node)
     matrix = frame.select(pl.col(name).cast(polars_type) for name in names).to_numpy().astype(numpy_type, copy=False)
     sizes = node.shape[1:]
     wanted = int(np.prod([size for size in sizes if size])) if sizes and all(sizes) else None
@@ -274,6 +302,21 @@ def _matrix(frame: pl.DataFrame, node: GraphInput, columns: Sequence[str]) -> ND
     if wanted is None or len(sizes) == 1:
         return np.ascontiguousarray(matrix)
     return np.ascontiguousarray(matrix).reshape(len(matrix), *[size for size in sizes if size])
+
+
+def _refuse_fractions(frame: pl.DataFrame, names: Sequence[str], node: GraphInput) -> None:
+    """ModelError naming every column of a graph of integers that holds fractions or missing values."""
+    problems = [
+        Problem("holds fractions or missing values", where=f"column {name}", expected=f"values of {node.type}")
+        for name in names
+        if frame.get_column(name).null_count() or not _whole(frame.get_column(name))
+    ]
+    if problems:
+        raise ModelError("the rows do not fit the graph's inputs", problems=problems)
+
+
+def _whole(column: pl.Series) -> bool:
+    return not column.dtype.is_float() or bool((column == column.floor()).all())
 
 
 def _from_maps(rows: list[Any]) -> NDArray[np.float64]:

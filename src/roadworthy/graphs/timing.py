@@ -22,7 +22,14 @@ from roadworthy.graphs.runner import RUN_ERRORS, open_session
 from roadworthy.records.evidence import Measurement, Phase
 from roadworthy.records.model import GraphCost
 
-__all__ = ["Timing", "latency_measurements", "quantile_bounds", "time_graphs"]
+__all__ = [
+    "Timing",
+    "latency_measurements",
+    "order_statistic",
+    "quantile_bounds",
+    "runs_for_bound",
+    "time_graphs",
+]
 
 _CONFIDENCE = 0.95
 _WARM_UP = 50
@@ -41,8 +48,8 @@ class Timing:
         ordered = np.sort(self.samples_ms)
         return GraphCost(
             size_bytes=self.size_bytes,
-            p50_ms=_order_statistic(ordered, 0.5),
-            p99_ms=_order_statistic(ordered, 0.99),
+            p50_ms=order_statistic(ordered, 0.5),
+            p99_ms=order_statistic(ordered, 0.99),
             runs=len(ordered),
         )
 
@@ -106,6 +113,16 @@ def quantile_bounds(
     return lower, upper
 
 
+def runs_for_bound(quantile: float, confidence: float = _CONFIDENCE) -> int:
+    """The fewest values from which ``quantile_bounds`` can give both bounds of a quantile.
+
+    >>> runs_for_bound(0.99), runs_for_bound(0.5)
+    (299, 5)
+    """
+    rarer = max(quantile, 1 - quantile)
+    return math.ceil(math.log(1 - confidence) / math.log(rarer))
+
+
 def latency_measurements(
     samples_ms: NDArray[np.float64],
     phase: Phase = Phase.RELEASE,
@@ -124,7 +141,7 @@ def latency_measurements(
         made.append(
             Measurement(
                 metric=metric,
-                value=_order_statistic(ordered, quantile) if len(ordered) else None,
+                value=order_statistic(ordered, quantile) if len(ordered) else None,
                 lower=lower,
                 upper=upper,
                 confidence=confidence,
@@ -138,6 +155,6 @@ def latency_measurements(
     return tuple(made)
 
 
-def _order_statistic(ordered: NDArray[np.float64], quantile: float) -> float:
+def order_statistic(ordered: NDArray[np.float64], quantile: float) -> float:
     """The smallest value that at least this share of the values does not exceed."""
     return float(ordered[max(math.ceil(quantile * len(ordered)), 1) - 1])

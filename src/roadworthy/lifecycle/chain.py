@@ -1,9 +1,9 @@
 """The audit chain: who did what to what, when; each link covers the one before it.
 
-In: a connection inside the registry's transaction. Out: links, and what they say about versions, aliases, keys and
-looks. The chain is what was decided; the other tables are where it is looked up. Laws: a link is appended in the
-transaction of the change that it tells of, and never edited; nothing is read from a chain of which one link does
-not hold. A chain cannot tell that its newest links were cut off together with all they tell of.
+In: a connection inside the registry's transaction. Out: links, and what they say about versions, aliases, keys,
+looks and signed words. The chain is what was decided; the other tables are where it is looked up. Laws: a link is
+appended in the transaction of the change that it tells of, and never edited; nothing is read from a chain of which one
+link does not hold. A chain cannot tell that its newest links were cut off together with all they tell of.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roadworthy.lifecycle import schema
 from roadworthy.records.digests import Digest, digest_data
 from roadworthy.records.version import AuditEntry
 
-__all__ = ["GENESIS", "append", "broken", "last_move", "links", "looked", "registered", "trusted"]
+__all__ = ["GENESIS", "append", "broken", "last_move", "links", "looked", "registered", "signed", "trusted"]
 
 GENESIS: Digest = "sha256:" + "0" * 64
 """What the first link names as its previous one."""
@@ -68,10 +68,10 @@ def append(
 
 
 def registered(chain: Links, name: str) -> dict[int, Mapping[str, Any]]:
-    """What was registered under a name: number → the details of its link."""
+    """What was registered under a name: number → the details of its newest link, which a later judgement adds."""
     found: dict[int, Mapping[str, Any]] = {}
     for link in chain:
-        if link.action == "register" and link.details.get("name") == name:
+        if link.action in {"register", "judge"} and link.details.get("name") == name:
             found[int(link.details["number"])] = link.details
     return found
 
@@ -84,6 +84,15 @@ def last_move(chain: Links, name: str, alias: str) -> int | None:
             if link.subject == f"{name}-{number}":
                 return number
     return None
+
+
+def signed(chain: Links, project: str) -> dict[int, Digest]:
+    """The signed words of a project: number → the digest of the record as it was last written."""
+    return {
+        int(link.details["number"]): str(link.details["record"])
+        for link in chain
+        if link.action in {"attest", "waive", "revoke"} and link.details.get("project") == project
+    }
 
 
 def trusted(chain: Links) -> set[Digest]:

@@ -1,4 +1,4 @@
-"""The registry: versions, aliases, trusted keys, the holdout ledger, and the audit chain.
+"""The registry: versions, aliases, trusted keys, signed words, the holdout ledger, and the audit chain.
 
 In: records. Out: records. Every change is one transaction that also appends a link to the chain, so a process
 killed at any instruction leaves either the old state or the new one. The alias ``champion`` moves only to a
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -20,12 +21,22 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from roadworthy.errors import PromotionRefused, RegistryError, StorageError
 from roadworthy.formats.bundle.manifest import fingerprint
+from roadworthy.lifecycle import attestations as signing
 from roadworthy.lifecycle import chain, schema
 from roadworthy.lifecycle.chain import GENESIS
 from roadworthy.lifecycle.opening import engines, parsed_url
 from roadworthy.protocols import Clock
-from roadworthy.records.digests import Digest, digest_bytes
-from roadworthy.records.verdict import Readiness
+from roadworthy.records.attestation import (
+    Attestation,
+    Revocation,
+    Signed,
+    SignedKind,
+    Standing,
+    as_attestation,
+    as_waiver,
+)
+from roadworthy.records.digests import Digest, digest_bytes, digest_data
+from roadworthy.records.verdict import Readiness, Waiver
 from roadworthy.records.version import AuditEntry, Version
 
 __all__ = ["CHAMPION", "GENESIS", "Registry"]
@@ -55,10 +66,12 @@ class Registry:
     # versions
 
     def register(self, version: Version) -> Version:
-        """Add a version under the next number; the same bundle again gives back the one that is there.
+        """Add a version under the next number; the same bundle again keeps the number that it has.
 
         The link holds the digest of the record and of the bundle's manifest: what was judged, and what may be
-        opened as this version.
+        opened as this version. A bundle that is judged otherwise than before (a requirement was waived, a waiver
+        expired, a person answered a question) gets the new verdict, evidence and report under its number, with a link
+        of its own.
         """
         with self._changing() as connection:
             links = chain.links(connection)
@@ -67,18 +80,11 @@ class Registry:
                 select(table.c.number).where(table.c.name == version.name, table.c.manifest == version.manifest)
             ).scalar()
             if known is not None:
-                return self._one(connection, links, version.name, known)
+                return self._judged_again(connection, links, self._one(connection, links, version.name, known), version)
             last = connection.execute(select(func.max(table.c.number)).where(table.c.name == version.name)).scalar()
             number = max(last or 0, *chain.registered(links, version.name), 0) + 1
             numbered = msgspec.structs.replace(version, number=number, created_at=self._now())
-            facts: dict[str, Any] = {
-                "name": numbered.name,
-                "number": number,
-                "digest": numbered.digest,
-                "manifest": numbered.manifest,
-                "readiness": numbered.verdict.readiness.value,
-            }
-            record = msgspec.json.encode(numbered)
+            facts, record = _facts(numbered)
             connection.execute(table.insert().values(**facts, created_at=numbered.created_at, record=record.decode()))
             facts["record"] = digest_bytes(record)
             chain.append(connection, links, "register", numbered.title, facts, at=self._now())
@@ -104,7 +110,10 @@ class Registry:
     # aliases
 
     def promote(self, name: str, number: int, alias: str = CHAMPION) -> Version:
-        """Move an alias to a version whose verdict is ready; PromotionRefused says what stands against it."""
+        """Move an alias to a version whose verdict is ready; PromotionRefused says what stands against it.
+
+        A waiver that the verdict rests on must be in force on the day of the promotion, too.
+        """
         with self._changing() as connection:
             links = chain.links(connection)
             version = self._one(connection, links, name, number)
@@ -114,6 +123,7 @@ class Registry:
                     f"{version.verdict.sentence}",
                     next_step="roadworthy status   # says where the report lies, with all evidence",
                 )
+            signing.refuse_lapsed(version, self._signed(connection, links, name), self.today())
             table = schema.aliases
             before = chain.last_move(links, name, alias)
             if before == number == self._alias(connection, name, alias):
@@ -161,27 +171,86 @@ class Registry:
 
     def trust(self, public_pem: bytes) -> Digest:
         """Add an Ed25519 public key to those whose bundles are accepted; its fingerprint, of the raw key."""
-        found = fingerprint(public_pem)
-        table = schema.keys
         with self._changing() as connection:
-            links = chain.links(connection)
-            known = connection.execute(select(table.c.fingerprint).where(table.c.fingerprint == found)).scalar()
-            if known is None or found not in chain.trusted(links):
-                connection.execute(table.delete().where(table.c.fingerprint == found))
-                values = {"fingerprint": found, "public_pem": public_pem.decode(), "added_at": self._now()}
-                connection.execute(table.insert().values(**values))
-                chain.append(connection, links, "trust", found, {}, at=self._now())
-        return found
+            return self._trusting(connection, public_pem)
 
     def trusted_keys(self) -> tuple[bytes, ...]:
         """Public keys, PEM; RegistryError when one of them was not added by ``trust``."""
         with self._reading() as connection:
-            trusted = chain.trusted(chain.links(connection))
-            pems = [pem.encode() for pem in connection.execute(select(schema.keys.c.public_pem)).scalars()]
-        for found in map(fingerprint, pems):
-            if found not in trusted:
-                raise chain.broken(f"the trusted key {found[:19]}… was added or changed behind the registry's back")
-        return tuple(pems)
+            return self._trusted(connection, chain.links(connection))
+
+    # signed words
+
+    def sign(
+        self,
+        project: str,
+        kind: SignedKind,
+        subject: str,
+        words: str,
+        *,
+        person: str,
+        expires: date,
+        sign: signing.Sign,
+        public_pem: bytes,
+    ) -> Signed:
+        """Write a person's word on a subject, signed with the project's key, which is trusted from now on."""
+        with self._changing() as connection:
+            signer = self._trusting(connection, public_pem)
+            draft = Signed(
+                project=project,
+                number=0,
+                kind=kind,
+                subject=subject,
+                words=words,
+                person=person,
+                expires=expires.isoformat(),
+                signed_at=self._now(),
+                signer=signer,
+            )
+            return signing.add(connection, chain.links(connection), draft, sign)
+
+    def revoke(
+        self,
+        project: str,
+        kind: SignedKind,
+        subject: str,
+        *,
+        person: str,
+        sign: signing.Sign,
+        public_pem: bytes,
+    ) -> tuple[Signed, ...]:
+        """Take back every word of that kind on a subject that is still in force; those words, none if there is none."""
+        taken = []
+        with self._changing() as connection:
+            signer = self._trusting(connection, public_pem)
+            revocation = Revocation(person=person, at=self._now(), signer=signer)
+            for word in self._signed(connection, chain.links(connection), project):
+                standing = word.standing(self.today()) is Standing.IN_FORCE
+                if standing and (word.kind, word.subject) == (kind, subject):
+                    links = chain.links(connection)
+                    taken.append(signing.revoke(connection, links, word, revocation, sign))
+        return tuple(taken)
+
+    def signed(self, project: str) -> tuple[Signed, ...]:
+        """All signed words of a project by number, revoked and expired ones too; RegistryError when one was changed."""
+        with self._reading() as connection:
+            return self._signed(connection, chain.links(connection), project)
+
+    def attestations(self, project: str) -> tuple[Attestation, ...]:
+        """The attestations of a project that are in force today."""
+        return tuple(as_attestation(word) for word in self._in_force(project, SignedKind.ATTESTATION))
+
+    def waivers(self, project: str) -> tuple[Waiver, ...]:
+        """The waivers of a project that are in force today."""
+        return tuple(as_waiver(word) for word in self._in_force(project, SignedKind.WAIVER))
+
+    def today(self) -> date:
+        """The day on which words are in force or not, in UTC."""
+        return self._clock.now().date()
+
+    def _in_force(self, project: str, kind: SignedKind) -> list[Signed]:
+        words, today = self.signed(project), self.today()
+        return [word for word in words if word.kind is kind and word.standing(today) is Standing.IN_FORCE]
 
     # the audit chain
 
@@ -195,6 +264,43 @@ class Registry:
         return len(self.audit())
 
     # within a transaction
+
+    def _judged_again(self, connection: Connection, links: chain.Links, known: Version, version: Version) -> Version:
+        news = {"verdict": version.verdict, "evidence": version.evidence}
+        if digest_data(news) == digest_data({"verdict": known.verdict, "evidence": known.evidence}):
+            return known
+        judged = msgspec.structs.replace(known, **news, report=version.report)
+        facts, record = _facts(judged)
+        table = schema.versions
+        here = (table.c.name == known.name, table.c.number == known.number)
+        connection.execute(table.update().where(*here).values(readiness=facts["readiness"], record=record.decode()))
+        facts["record"] = digest_bytes(record)
+        chain.append(connection, links, "judge", judged.title, facts, at=self._now())
+        return judged
+
+    def _trusting(self, connection: Connection, public_pem: bytes) -> Digest:
+        found, table = fingerprint(public_pem), schema.keys
+        links = chain.links(connection)
+        known = connection.execute(select(table.c.fingerprint).where(table.c.fingerprint == found)).scalar()
+        if known is None or found not in chain.trusted(links):
+            connection.execute(table.delete().where(table.c.fingerprint == found))
+            values = {"fingerprint": found, "public_pem": public_pem.decode(), "added_at": self._now()}
+            connection.execute(table.insert().values(**values))
+            chain.append(connection, links, "trust", found, {}, at=self._now())
+        return found
+
+    @staticmethod
+    def _trusted(connection: Connection, links: chain.Links) -> tuple[bytes, ...]:
+        trusted = chain.trusted(links)
+        pems = [pem.encode() for pem in connection.execute(select(schema.keys.c.public_pem)).scalars()]
+        for found in map(fingerprint, pems):
+            if found not in trusted:
+                raise chain.broken(f"the trusted key {found[:19]}… was added or changed behind the registry's back")
+        return tuple(pems)
+
+    @classmethod
+    def _signed(cls, connection: Connection, links: chain.Links, project: str) -> tuple[Signed, ...]:
+        return signing.read(connection, links, project, cls._trusted(connection, links))
 
     @staticmethod
     def _alias(connection: Connection, name: str, alias: str) -> int | None:
@@ -244,6 +350,18 @@ class Registry:
         except SQLAlchemyError as error:
             reason = str(error).splitlines()[0]
             raise RegistryError(f"the registry {self._shown} failed: {reason}", next_step=_LOOK) from error
+
+
+def _facts(version: Version) -> tuple[dict[str, Any], bytes]:
+    """What row and link say of a version beside its record, and the record."""
+    facts = {
+        "name": version.name,
+        "number": version.number,
+        "digest": version.digest,
+        "manifest": version.manifest,
+        "readiness": version.verdict.readiness.value,
+    }
+    return facts, msgspec.json.encode(version)
 
 
 def _checked(row: Row[Any], known: dict[int, Mapping[str, Any]]) -> Version:

@@ -24,9 +24,9 @@ from sqlalchemy import (
 
 from roadworthy.errors import RegistryError
 
-__all__ = ["SCHEMA", "aliases", "audit", "keys", "looks", "metadata", "migrate", "schema_number", "versions"]
+__all__ = ["SCHEMA", "aliases", "audit", "keys", "looks", "metadata", "migrate", "schema_number", "signed", "versions"]
 
-SCHEMA = 2
+SCHEMA = 3
 """The newest schema number."""
 
 metadata = MetaData()
@@ -84,6 +84,17 @@ audit = Table(
     Column("hash", String(71), nullable=False),
 )
 
+signed = Table(
+    "signed",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(20), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("expires", String(10), nullable=False),
+    Column("record", Text, nullable=False),  # the whole Signed as JSON, its signature and its revocation included
+)
+
 
 def _first(connection: Connection) -> None:
     """Schema 1: everything above."""
@@ -99,7 +110,12 @@ def _second(connection: Connection) -> None:
         )
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first, 2: _second}
+def _third(connection: Connection) -> None:
+    """Schema 3: signed words, and versions that may be judged again. What schema 2 held stays as it is."""
+    signed.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first, 2: _second, 3: _third}
 """Number → what leads there from the number before."""
 
 

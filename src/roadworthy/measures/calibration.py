@@ -21,7 +21,7 @@ from roadworthy.measures.intervals import MIN_CLUSTERS, Bounds, NotEnough, clust
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task
 
-__all__ = ["MIN_ROWS", "Bins", "calibration_error", "confidence_pair", "equal_mass_bins", "telling_bins"]
+__all__ = ["MIN_ROWS", "Bins", "bin_count", "calibration_error", "confidence_pair", "equal_mass_bins", "telling_bins"]
 
 MIN_ROWS = 100
 _MOST_BINS = 25
@@ -45,6 +45,11 @@ def confidence_pair(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.boo
         return sample.score.astype(np.float64), sample.y == 1
     top = np.argmax(sample.score, axis=1)
     return sample.score[np.arange(sample.n), top].astype(np.float64), top == sample.y
+
+
+def bin_count(rows: int) -> int:
+    """How many bins so many rows are put into: one per 40, at least 5 and at most 25."""
+    return int(np.clip(rows // _ROWS_PER_BIN, 5, _MOST_BINS))
 
 
 def telling_bins(score: NDArray[np.float64], hit: NDArray[np.bool_], bins: int) -> Bins:
@@ -81,7 +86,7 @@ def calibration_error(sample: Sample, confidence: float) -> Bounds:
     if sample.n < MIN_ROWS:
         raise NotEnough(f"needs at least {MIN_ROWS} rows, has {sample.n}")
     score, hit = confidence_pair(sample)
-    bins = telling_bins(score, hit, int(np.clip(sample.n // _ROWS_PER_BIN, 5, _MOST_BINS)))
+    bins = telling_bins(score, hit, bin_count(sample.n))
     gap = bins.share - bins.score
     weights = bins.rows / sample.n
     covariance = _covariance(sample, bins, hit - score)
@@ -102,7 +107,7 @@ def calibration_error(sample: Sample, confidence: float) -> Bounds:
 
 
 def _covariance(sample: Sample, bins: Bins, residual: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance [B, B] of the bins' gaps; one row of the score's own variance is added to each bin."""
+    """Covariance [B, B] of the bins' gaps; one row (one entity) of the score's own variance is added to each bin."""
     count = len(bins.rows)
     centred = residual - (bins.share - bins.score)[bins.place]
     prior = bins.score * (1 - bins.score) + 1e-6
@@ -116,7 +121,8 @@ def _covariance(sample: Sample, bins: Bins, residual: NDArray[np.float64]) -> ND
     cells = np.bincount(
         sample.clusters * count + bins.place, weights=centred / bins.rows[bins.place], minlength=size * count
     ).reshape(size, count)
-    return np.asarray(groups / (groups - 1) * cells.T @ cells + np.diag(prior / np.square(bins.rows)))
+    unseen = prior * (sample.n / groups) / np.square(bins.rows)
+    return np.asarray(groups / (groups - 1) * cells.T @ cells + np.diag(unseen))
 
 
 def _noncentrality(observed: float, degrees: float, probability: float) -> float:

@@ -1,22 +1,19 @@
 """Exhibits: the tables behind the report's pictures of quality.
 
-In: a ``Sample``, sometimes a predictor. Out: ``Exhibit``s named as ``charts`` knows them. Laws: at most 200
+In: a ``Sample``. Out: ``Exhibit``s named as ``charts`` knows them. Laws: at most 200
 points to a curve and 700 to a scatter, whatever the rows; every number is finite or null; counts add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.measures.calibration import confidence_pair, equal_mass_bins
 from roadworthy.measures.confusion import confusion_counts
-from roadworthy.measures.intervals import NotEnough, proportion, skewed_t
-from roadworthy.measures.losses import base_loss, row_losses
+from roadworthy.measures.intervals import NotEnough, proportion
 from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Exhibit
 from roadworthy.records.project import Task
@@ -26,7 +23,6 @@ __all__ = [
     "calibration_exhibit",
     "confusion_exhibit",
     "exhibits_for",
-    "importance_exhibit",
     "per_class_exhibit",
     "pr_exhibit",
     "residuals_exhibit",
@@ -39,7 +35,6 @@ _DOTS = 700
 _SCORE_BINS = 25
 _RESIDUAL_BINS = 40
 _MOST_CLASSES = 50
-_FEWEST_ASKED = 200
 _BINS_NOTE = "Drawn in up to ten bins; calibration_error is judged on up to 25 finer ones, with their noise taken off."
 
 
@@ -165,55 +160,6 @@ def actual_predicted_exhibit(sample: Sample) -> Exhibit:
     columns = {"actual": sample.y[rows].astype(float).tolist(), "predicted": sample.score[rows].astype(float).tolist()}
     note = f"{len(rows):,} of {sample.n:,} rows." if len(rows) < sample.n else ""
     return Exhibit(name="actual_predicted", title="Estimates against what was true", columns=columns, note=note)
-
-
-def importance_exhibit(
-    predict: Callable[[pl.DataFrame], NDArray[np.float64]],
-    rows: pl.DataFrame,
-    columns: Sequence[str],
-    sample: Sample,
-    *,
-    budget: int = 200_000,
-    most_rows: int = 2_000,
-    confidence: float = 0.95,
-) -> Exhibit:
-    """How much loss rises, as a share of the base loss, when one column is shuffled among the rows.
-
-    ``rows`` [n] belong to ``sample``; ``predict`` is a Predictor's. ``budget`` bounds columns times rows, so that
-    the same rows give the same table on any machine: the more columns, the fewer rows (down to 200), and the
-    columns beyond that are named in the note. Bounds are paired, row by row.
-    """
-    most_rows = min(most_rows, max(_FEWEST_ASKED, budget // max(len(columns), 1)))
-    asked = columns[: budget // most_rows]
-    rng = np.random.default_rng(sample.seed)
-    picked = rng.permutation(sample.n)[:most_rows]
-    part, frame = sample.take(picked), rows[picked]
-    plain = row_losses(_scored(part, predict(frame)))
-    base = base_loss(part) or 1.0
-    found: list[tuple[str, float, float | None, float | None]] = []
-    for column in asked:
-        shuffled = frame.with_columns(frame[column][rng.permutation(frame.height)].alias(column))
-        rise = (row_losses(_scored(part, predict(shuffled))) - plain) / base
-        drop = float(rise.mean())
-        try:
-            bounds = skewed_t(drop, (rise - drop) / len(rise), part.clusters, confidence)
-            found.append((column, drop, bounds.lower, bounds.upper))
-        except NotEnough:
-            found.append((column, drop, None, None))
-    found.sort(key=lambda line: -line[1])
-    names = ("column", "drop", "lower", "upper")
-    table: dict[str, list[Any]] = {name: [line[place] for line in found] for place, name in enumerate(names)}
-    note = (
-        f"Too many columns to shuffle each; left out: {', '.join(columns[len(asked) :])}."
-        if columns[len(asked) :]
-        else ""
-    )
-    return Exhibit(name="importance", title="What the model relies on", columns=table, note=note)
-
-
-def _scored(sample: Sample, score: NDArray[np.float64]) -> Sample:
-    bounded = score if sample.task is Task.REGRESSION else np.clip(score, 0, 1)
-    return Sample(task=sample.task, y=sample.y, score=bounded, classes=sample.classes, clusters=sample.clusters)
 
 
 def _labels(sample: Sample) -> list[str]:

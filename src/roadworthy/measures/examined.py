@@ -58,7 +58,8 @@ class Examined:
     ``time``, ``entity`` and ``protected`` name columns of ``rows``, and are empty where there are none. ``train`` holds
     rows that the model learned from (with ``columns``, and ``time`` and ``entity`` if there), ``train_y`` their outcome
     as in ``Sample.y``; None where they are not known. ``refit`` trains such a model anew, None where nobody can.
-    ``contract`` tells that rows are refused by a contract before the model sees them.
+    ``contract`` tells that rows are refused by a contract before the model sees them. ``groups_apart`` tells whether
+    the split was to keep each entity on one side; None where nobody said so: then a split by time may share them.
 
     Raises DataError, naming every fault, when the parts do not fit together.
     """
@@ -75,6 +76,7 @@ class Examined:
     train_y: NDArray[Any] | None = None
     refit: Refit | None = None
     contract: bool = False
+    groups_apart: bool | None = None
 
     def __post_init__(self) -> None:
         """Check once, so that no check has to."""

@@ -6,7 +6,8 @@ confidence never narrows; clusters of one row each change nothing; nothing that 
 
 Methods: Clopper and Pearson (1934) for counts; Korn and Graubard (1998) effective sample size for counts in
 clusters; Hall (1992), removal of skewness by transformation, with Student quantiles and cluster-robust
-standard errors, for anything that is a smooth function of means. Hall's form matches the studentised
+standard errors, for anything that is a smooth function of means; a Dirichlet posterior for functions of the
+confusion matrix (``confusion``). Hall's form matches the studentised
 bootstrap's coverage (benchmarks/intervals_coverage.py) without replicates: it is exact to repeat, takes
 milliseconds at any size, and reaches any confidence.
 """
@@ -141,14 +142,17 @@ def skewed_t(
     confidence: float,
     *,
     inflate: float = 1.0,
+    unseen: float = 1.0,
 ) -> Bounds:
     """Bounds of a smooth function of means, from each row's influence on it.
 
     ``influence`` [n]: derivative of the value by the row's weight, so that the value's error is their sum
     (for a mean: (x − mean) / n). Sums per cluster give the standard error (G/(G−1) corrected) and the
-    skewness; Hall's (1992) cubic transformation of the Student statistic takes the skewness out. ``inflate``
-    multiplies the standard error (1 where nothing is known to be missing from it). Raises NotEnough below
-    MIN_CLUSTERS clusters or rows, and where no row differs from another.
+    skewness; Hall's (1992) cubic transformation of the Student statistic takes the skewness out. For each side the
+    row (cluster) that pulls hardest that way counts ``unseen`` times more in both, where that makes the bound wider:
+    if a few rows carry the value, a sample that happens to lack one would look certain. ``inflate`` multiplies the
+    standard error (1 where nothing is known to be missing from it). Raises NotEnough below MIN_CLUSTERS clusters or
+    rows, and where no row differs from another.
     """
     sums = cluster_sums(clusters, influence)
     groups = len(sums)
@@ -158,13 +162,22 @@ def skewed_t(
     spread = float(np.sqrt(np.mean(sums**2)))
     if not math.isfinite(spread) or spread <= 1e-13 * max(abs(value), _TINY) / groups:
         raise NotEnough(f"all {groups} {noun} are alike, so that nothing is known of the spread")
-    error = inflate * spread * groups / math.sqrt(groups - 1)
-    skewness = float(np.mean((sums / spread) ** 3))
     student = float(special.stdtrit(groups - 1, confidence))
-    lower = value - error * _unskewed(student, skewness, groups)
-    upper = value - error * _unskewed(-student, skewness, groups)
+    scaled = sums / spread
+    low, high = min(float(scaled.min()), 0.0), max(float(scaled.max()), 0.0)
+    below = max(_reach(scaled, low, more, student) for more in (0.0, unseen))
+    above = max(-_reach(scaled, high, more, -student) for more in (0.0, unseen))
+    lower, upper = value - inflate * spread * below, value + inflate * spread * above
     method = "skewness-corrected t" + ("" if clusters is None else ", clustered by entity")
     return Bounds(value, min(lower, value), max(upper, value), method, 0 if clusters is None else groups)
+
+
+def _reach(scaled: NDArray[np.float64], tail: float, unseen: float, quantile: float) -> float:
+    """How far a bound lies from the value, in root mean squares of the sums, with ``unseen`` more like ``tail``."""
+    groups = len(scaled)
+    square = (float(scaled @ scaled) + unseen * tail**2) / groups
+    skewness = (float(np.sum(scaled**3)) + unseen * tail**3) / groups / square**1.5
+    return math.sqrt(square) * groups / math.sqrt(groups - 1) * _unskewed(quantile, skewness, groups)
 
 
 def _unskewed(quantile: float, skewness: float, groups: int) -> float:

@@ -20,8 +20,8 @@ from roadworthy.records.project import Task
 __all__ = [
     "CLIP",
     "base_loss",
+    "base_shares",
     "brier",
-    "lift",
     "log_loss",
     "mae",
     "mean_bounds",
@@ -34,6 +34,9 @@ __all__ = [
 
 CLIP = 1e-7
 _WORST_LOG_LOSS = -math.log(CLIP)
+_UNSEEN_SQUARES = 3.0
+_UNSEEN_RATIO = 2.0
+"""Squared errors have longer tails than other losses: so many rows like the worst may be missing (``skewed_t``)."""
 
 
 def row_losses(sample: Sample) -> NDArray[np.float64]:
@@ -66,7 +69,9 @@ def mae(sample: Sample, confidence: float) -> Bounds:
 
 def rmse(sample: Sample, confidence: float) -> Bounds:
     """Root of the mean squared error, in the target's unit."""
-    squared = mean_bounds(np.square(_errors(sample)), sample, confidence, limits=(0.0, math.inf))
+    squared = mean_bounds(
+        np.square(_errors(sample)), sample, confidence, limits=(0.0, math.inf), unseen=_UNSEEN_SQUARES
+    )
     return squared._replace(
         value=math.sqrt(squared.value), lower=math.sqrt(squared.lower), upper=math.sqrt(squared.upper)
     )
@@ -105,7 +110,7 @@ def r2(sample: Sample, confidence: float) -> Bounds:
         raise NotEnough("every row is explained exactly, so that nothing is known of the spread")
     # what is left of the loss is a ratio of two means: its logarithm is nearer to a plain mean than it is itself
     influence = (losses - ratio * base) / (ratio * total)
-    left = skewed_t(math.log(ratio), influence, sample.clusters, confidence)
+    left = skewed_t(math.log(ratio), influence, sample.clusters, confidence, unseen=_UNSEEN_RATIO)
     lower, upper = 1 - math.exp(min(left.upper, 50.0)), 1 - math.exp(left.lower)
     return left._replace(value=1 - ratio, lower=min(lower, 1 - ratio), upper=max(upper, 1 - ratio))
 
@@ -114,23 +119,22 @@ def skill(sample: Sample, confidence: float) -> Bounds:
     """Share of the base rate's loss that the model removes: 1 − log loss / base log loss; R² for regression."""
     if sample.task is Task.REGRESSION:
         return r2(sample, confidence)
-    shares = _shares(sample)
+    shares = base_shares(sample)
     base = -np.log(np.clip(shares, CLIP, 1 - CLIP))[sample.y]
     return _removed(row_losses(sample), base, sample, confidence)
 
 
-def lift(sample: Sample, confidence: float) -> Bounds:
-    """Accuracy minus that of always saying the most frequent class, on the same rows (paired)."""
-    _classes(sample, "lift")
-    majority = int(np.argmax(_shares(sample)))
-    right = (sample.decision == sample.y).astype(np.float64)
-    return mean_bounds(right - (sample.y == majority), sample, confidence, limits=(-1.0, 1.0))
-
-
 def mean_bounds(
-    values: NDArray[np.float64], sample: Sample, confidence: float, *, limits: tuple[float, float]
+    values: NDArray[np.float64],
+    sample: Sample,
+    confidence: float,
+    *,
+    limits: tuple[float, float],
+    unseen: float = 1.0,
 ) -> Bounds:
     """Mean of per-row ``values`` [n] over the sample's rows, clustered as they are, kept within ``limits``.
+
+    ``unseen`` rows like the most extreme one may be missing (``skewed_t``).
 
     Where all rows are alike and the limits are finite: the mean of rows unlike these has probability above
     1 − confidence^… of showing up among n rows, which bounds their share (the rule of three).
@@ -142,7 +146,7 @@ def mean_bounds(
     low, high = limits
     if np.ptp(values) == 0:
         return _alike(value, low, high, sample, confidence)
-    bounds = skewed_t(value, (values - value) / n, sample.clusters, confidence)
+    bounds = skewed_t(value, (values - value) / n, sample.clusters, confidence, unseen=unseen)
     return bounds._replace(lower=max(bounds.lower, low), upper=min(bounds.upper, high))
 
 
@@ -176,7 +180,8 @@ def _removed(losses: NDArray[np.float64], base: NDArray[np.float64], sample: Sam
     return bounds._replace(upper=min(bounds.upper, 1.0))
 
 
-def _shares(sample: Sample) -> NDArray[np.float64]:
+def base_shares(sample: Sample) -> NDArray[np.float64]:
+    """Class shares that are known without the model [K]: the training part's, or the sample's own."""
     if sample.reference is not None:
         return np.asarray(sample.reference, dtype=np.float64)
     return sample.class_counts() / max(sample.n, 1)

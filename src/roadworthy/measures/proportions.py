@@ -1,4 +1,4 @@
-"""Quality as a share of rows: accuracy, precision, recall, specificity, F1.
+"""Quality as a share of rows: accuracy, top-k accuracy, precision, recall, specificity, F1.
 
 In: a ``Sample`` with decisions. Out: ``Bounds``, exact (Clopper–Pearson), clustered by entity at the effective
 sample size. Law: each metric is a share of true rows among the rows it speaks of, so all share one interval.
@@ -16,12 +16,22 @@ from roadworthy.measures.intervals import Bounds, NotEnough, proportion
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task
 
-__all__ = ["accuracy", "f1", "precision", "recall", "specificity"]
+__all__ = ["accuracy", "f1", "precision", "recall", "specificity", "top_3_accuracy", "top_5_accuracy"]
 
 
 def accuracy(sample: Sample, confidence: float) -> Bounds:
     """Share of rows decided rightly (multiclass: the likeliest class is the true one)."""
     return proportion(sample.decision == sample.y, sample.clusters, confidence)
+
+
+def top_3_accuracy(sample: Sample, confidence: float) -> Bounds:
+    """Share of rows whose true class is among the three likeliest; NotEnough with no more than three classes."""
+    return _top(sample, 3, confidence)
+
+
+def top_5_accuracy(sample: Sample, confidence: float) -> Bounds:
+    """Share of rows whose true class is among the five likeliest; NotEnough with no more than five classes."""
+    return _top(sample, 5, confidence)
 
 
 def precision(sample: Sample, confidence: float) -> Bounds:
@@ -50,6 +60,18 @@ def f1(sample: Sample, confidence: float) -> Bounds:
     share = _among(sample, either, both, confidence, "no row is positive or was predicted positive")
     value, lower, upper = (2 * part / (1 + part) for part in share[:3])
     return share._replace(value=value, lower=lower, upper=upper)
+
+
+def _top(sample: Sample, k: int, confidence: float) -> Bounds:
+    """Of equally likely classes the one of the lower index goes first, as in ``Sample.decision``."""
+    if sample.class_count <= k:
+        raise NotEnough(
+            f"needs more than {k} classes, has {sample.class_count}: the truth is always among the first {k}"
+        )
+    own = sample.score[np.arange(sample.n), sample.y][:, None]
+    earlier = np.arange(sample.class_count) < sample.y[:, None]
+    rank = ((sample.score > own) | ((sample.score == own) & earlier)).sum(axis=1)
+    return proportion(rank < k, sample.clusters, confidence)
 
 
 def _binary(sample: Sample, metric: str) -> NDArray[np.int64]:

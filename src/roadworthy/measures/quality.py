@@ -23,7 +23,16 @@ from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import Task
 from roadworthy.standard.catalogue import CATALOGUE
 
-__all__ = ["METRICS", "MOST_SLICES", "measure", "measure_safely", "metrics_for", "slice_measure"]
+__all__ = [
+    "METRICS",
+    "MOST_SLICES",
+    "PER_CLASS",
+    "class_measure",
+    "measure",
+    "measure_safely",
+    "metrics_for",
+    "slice_measure",
+]
 
 MOST_SLICES = 50
 """A column with more values than this is no column to slice by."""
@@ -38,6 +47,10 @@ METRICS: dict[str, tuple[_Metric, tuple[Task, ...]]] = {
     "recall": (proportions.recall, (Task.BINARY,)),
     "specificity": (proportions.specificity, (Task.BINARY,)),
     "f1": (proportions.f1, (Task.BINARY,)),
+    "f05": (confusion.f05, (Task.BINARY,)),
+    "f2": (confusion.f2, (Task.BINARY,)),
+    "top_3_accuracy": (proportions.top_3_accuracy, (Task.MULTICLASS,)),
+    "top_5_accuracy": (proportions.top_5_accuracy, (Task.MULTICLASS,)),
     "macro_f1": (confusion.macro_f1, _CLASSES),
     "mcc": (confusion.mcc, _CLASSES),
     "roc_auc": (ranking.roc_auc, (Task.BINARY,)),
@@ -45,13 +58,17 @@ METRICS: dict[str, tuple[_Metric, tuple[Task, ...]]] = {
     "log_loss": (losses.log_loss, _CLASSES),
     "brier": (losses.brier, _CLASSES),
     "calibration_error": (calibration_error, _CLASSES),
-    "lift": (losses.lift, _CLASSES),
+    "lift": (confusion.lift, _CLASSES),
     "skill": (losses.skill, _CLASSES),
     "mae": (losses.mae, (Task.REGRESSION,)),
     "rmse": (losses.rmse, (Task.REGRESSION,)),
     "r2": (losses.r2, (Task.REGRESSION,)),
     "median_absolute_error": (losses.median_absolute_error, (Task.REGRESSION,)),
 }
+
+
+PER_CLASS = tuple(name for name, entry in CATALOGUE.items() if entry.per_class)
+"""Metrics that speak of one class against all others: ``class_measure`` takes each class in turn."""
 
 
 def metrics_for(task: Task) -> tuple[str, ...]:
@@ -131,6 +148,39 @@ def slice_measure(
     each = 1 - (1 - confidence) / max(len(names), 1)
     return tuple(
         measure_safely(metric, sample.take(labels == name), confidence=each, slice=f"{column}={name}") for name in names
+    )
+
+
+def class_measure(metric: str, sample: Sample, column: str, *, confidence: float = 0.95) -> tuple[Measurement, ...]:
+    """One of PER_CLASS for each class against all others, sliced as ``column``=class (``column`` names the target).
+
+    A class counts as predicted where it is the decision. Bounds at 1 − (1 − confidence) / K over K classes hold
+    together at ``confidence``; a class without a row in the sample is measured too, and says so. Raises UnknownName for
+    another metric, DataError for more than 50 classes, or for regression.
+    """
+    if metric not in PER_CLASS:
+        raise UnknownName("metric of one class", metric, PER_CLASS)
+    if not 0 < sample.class_count <= MOST_SLICES:
+        found = f"{sample.class_count} classes" if sample.class_count else "no classes"
+        raise DataError(f"{metric} by class: {found}, expected 1 to {MOST_SLICES}", next_step="ask for macro_f1")
+    each = 1 - (1 - confidence) / sample.class_count
+    labels = sample.classes or tuple(str(index) for index in range(sample.class_count))
+    decision = sample.decision
+    return tuple(
+        measure_safely(
+            metric,
+            Sample(
+                task=Task.BINARY,
+                y=(sample.y == index).astype(np.int64),
+                score=(decision == index).astype(np.float64),
+                threshold=0.5,
+                clusters=sample.clusters,
+                seed=sample.seed,
+            ),
+            confidence=each,
+            slice=f"{column}={label}",
+        )
+        for index, label in enumerate(labels)
     )
 
 

@@ -35,9 +35,12 @@ OBJECTIVES = (
     "recall",
     "specificity",
     "f1",
+    "f05",
+    "f2",
     "f_beta",
     "mcc",
 )
+_BETAS = {"f05": 0.5, "f1": 1.0, "f2": 2.0}
 _CONSTRAINED = tuple(name for name in OBJECTIVES if name != "f_beta")
 _CONSTRAINT = re.compile(r"\s*([a-z_0-9]+)\s*>=\s*([0-9.eE+-]+)\s*(%?)\s*")
 _GRID = 60
@@ -54,11 +57,15 @@ Floats = NDArray[np.float64]
 
 
 class ThresholdChoice(NamedTuple):
-    """The threshold, one paragraph on how it came about, and the trade-off table."""
+    """The threshold, one paragraph on how it came about, and the trade-off table.
+
+    ``constraint_met`` is None where no constraint was declared, else whether the rows prove it at this threshold.
+    """
 
     threshold: float
     explanation: str
     exhibit: Exhibit
+    constraint_met: bool | None = None
 
 
 class _Cuts(NamedTuple):
@@ -103,8 +110,8 @@ def choose_threshold(
     if plan.constraint is None:
         best = _best(goal, np.arange(len(goal)))
         return ThresholdChoice(float(cuts.threshold[best]), _free_words(plan, cuts, goal, best), exhibit)
-    best, words = _constrained(plan, cuts, goal, sample, confidence)
-    return ThresholdChoice(float(cuts.threshold[best]), words + (_TUNED if tuned else ""), exhibit)
+    best, met, words = _constrained(plan, cuts, goal, sample, confidence)
+    return ThresholdChoice(float(cuts.threshold[best]), words + (_TUNED if tuned else ""), exhibit, met)
 
 
 def check_decision(spec: DecisionSpec) -> None:
@@ -115,7 +122,12 @@ def check_decision(spec: DecisionSpec) -> None:
         _number("", spec.threshold, low=0.0, high=1.0)
 
 
-def tradeoff_exhibit(sample: Sample, *, costs: tuple[float, float] | None = None) -> Exhibit:
+def tradeoff_exhibit(
+    sample: Sample,
+    *,
+    costs: tuple[float, float] | None = None,
+    title: str = "What each threshold would give, out of fold",
+) -> Exhibit:
     """Precision, recall, accuracy and F1 (and cost per row) at up to 200 thresholds."""
     cuts = _cut(sample)
     places = np.unique(np.linspace(0, len(cuts.threshold) - 1, _MOST_POINTS).round().astype(int))
@@ -126,7 +138,7 @@ def tradeoff_exhibit(sample: Sample, *, costs: tuple[float, float] | None = None
         columns[name] = [float(number) if np.isfinite(number) else None for number in column]
     if costs is not None:
         columns["cost"] = (-_cost(picked, costs)).tolist()
-    return Exhibit(name="tradeoff", title="What each threshold would give, out of fold", columns=columns)
+    return Exhibit(name="tradeoff", title=title, columns=columns)
 
 
 def _cut(sample: Sample) -> _Cuts:
@@ -162,8 +174,8 @@ def _value(name: str, cuts: _Cuts, beta: float) -> Floats:
             return (tp / (tp + fn) + tn / (tn + fp)) / 2
         if name == "mcc":
             return (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-        if name in {"f1", "f_beta"}:
-            weight = beta**2 if name == "f_beta" else 1.0
+        if name in {*_BETAS, "f_beta"}:
+            weight = _BETAS.get(name, beta) ** 2
             return (1 + weight) * tp / ((1 + weight) * tp + weight * fn + fp)
         shares = {"precision": (tp, fp), "recall": (tp, fn), "specificity": (tn, fp)}
         right, wrong = shares[name]
@@ -177,7 +189,8 @@ def _best(goal: Floats, places: NDArray[np.int64]) -> int:
     return int(tied[len(tied) // 2])
 
 
-def _constrained(plan: _Plan, cuts: _Cuts, goal: Floats, sample: Sample, confidence: float) -> tuple[int, str]:
+def _constrained(plan: _Plan, cuts: _Cuts, goal: Floats, sample: Sample, confidence: float) -> tuple[int, bool, str]:
+    """Where to cut, whether the constraint is proven there, and the words for it."""
     if plan.constraint is None:
         raise ValueError("no constraint")
     metric, bound = plan.constraint
@@ -200,10 +213,10 @@ def _constrained(plan: _Plan, cuts: _Cuts, goal: Floats, sample: Sample, confide
             passed.add(place)
     if passed:
         best = _best(goal, np.array(sorted(passed)))
-        return best, _proven_words(plan, float(cuts.threshold[best]), float(goal[best]), at(best), confidence)
+        return best, True, _proven_words(plan, float(cuts.threshold[best]), float(goal[best]), at(best), confidence)
     nearest = max(grid, key=lambda place: (_lower(at(int(place))), goal[place]))
     words = _unproven_words(plan, float(cuts.threshold[nearest]), at(int(nearest)), confidence)
-    return int(nearest), words
+    return int(nearest), False, words
 
 
 def _grid(cuts: _Cuts) -> NDArray[np.int64]:

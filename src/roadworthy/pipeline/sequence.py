@@ -13,18 +13,20 @@ from typing import Any
 import msgspec
 
 from roadworthy.formats.bundle import read_bundle, require_made_by
+from roadworthy.pipeline.facts import carried_out
 from roadworthy.pipeline.running import Records, Run, RunResult, World
 from roadworthy.pipeline.words import cost, figures, quarantine, shape, trained_words
 from roadworthy.protocols import Trainer, Versioned
 from roadworthy.records.data import CleanRows, FeatureTable, Snapshot, Split
 from roadworthy.records.digests import Digest, digest_data
-from roadworthy.records.evidence import Measurement, Phase
+from roadworthy.records.evidence import Evidence, Measurement, Phase
 from roadworthy.records.model import Bundle, TrainedModel, Validation
 from roadworthy.records.project import ProjectSpec
 from roadworthy.records.verdict import Verdict
 from roadworthy.records.version import Version
 from roadworthy.stages import clean, collect, features, monitor, package, train, validate
 from roadworthy.stages.costs import candidate_costs
+from roadworthy.stages.inspection import concluded
 from roadworthy.stages.monitor import MonitorPlan
 from roadworthy.standard import Standard, judge
 
@@ -75,8 +77,12 @@ def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResu
     bundle = _package(run, spec, standard, table, split, trained, validation)
     plan = _monitor(run, bundle)
     records = Records(snapshot, cleaned, table, split, trained, validation, bundle, plan)
-    verdict = judge(standard, bundle.evidence)
-    version = _register(run, spec, verdict, records)
+    written = read_bundle(run.path("package", bundle.digest) / package.BUNDLE, [world.keys.public_pem])
+    registry = world.registry
+    facts = carried_out(spec, standard, records, written, tuple(run.lineage))
+    evidence = concluded(bundle.evidence, facts, registry.attestations(spec.name), registry.today())
+    verdict = judge(standard, evidence, waivers=registry.waivers(spec.name), today=registry.today())
+    version = _register(run, spec, verdict, evidence, require_made_by(written, bundle), bundle)
     return RunResult(version, verdict, records)
 
 
@@ -211,6 +217,7 @@ def _validate(  # noqa: PLR0917 - every record that the stage reads
             spec,
             standard.of_phase(Phase.RELEASE),
             costs,
+            world.trainers,
             looks,
             folder,
             key,
@@ -324,11 +331,11 @@ def _monitor(run: Run, bundle: Bundle) -> MonitorPlan:
     )
 
 
-def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -> Version:
+def _register(  # noqa: PLR0917 - all that a version is
+    run: Run, spec: ProjectSpec, verdict: Verdict, evidence: Evidence, manifest: Digest, bundle: Bundle
+) -> Version:
     """The version in the registry, bound to its bundle; a bundle that is there already keeps its number."""
-    world, bundle = run.world, records.bundle
-    written = read_bundle(run.path("package", bundle.digest) / package.BUNDLE, [world.keys.public_pem])
-    manifest = require_made_by(written, bundle)
+    world = run.world
     world.registry.trust(world.keys.public_pem)
     return world.registry.register(
         Version(
@@ -337,8 +344,8 @@ def _register(run: Run, spec: ProjectSpec, verdict: Verdict, records: Records) -
             digest=bundle.digest,
             manifest=manifest,
             verdict=verdict,
-            evidence=bundle.evidence,
-            report=_digest("report", bundle.digest, manifest=manifest),
+            evidence=evidence,
+            report=_digest("report", bundle.digest, manifest=manifest, verdict=verdict, evidence=evidence),
             created_at="",
             lineage=run.lineage,
             stages=tuple(run.rows),

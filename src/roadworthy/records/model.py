@@ -39,6 +39,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     ``score``), ``encoder.json`` (the fitted feature encoding), ``oof.parquet`` (``_row``, ``score…``: out-of-fold
     predictions on the training part) and ``holdout.parquet`` (``_row``, ``score…``: the training framework's own
     predictions, for parity).
+    ``trials`` is how many settings were tried for it, 0 where none were searched.
     ``score`` is one column for binary (probability of the positive class) and regression, and
     ``score_0 … score_k`` for multiclass.
     """
@@ -49,6 +50,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     best_step: int
     seconds: float
     inputs: int
+    trials: int = 0
     notes: tuple[str, ...] = ()
 
 

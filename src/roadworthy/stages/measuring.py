@@ -12,7 +12,7 @@ from types import MappingProxyType
 import polars as pl
 
 from roadworthy.errors import DataError
-from roadworthy.measures.quality import METRICS, measure_safely, metrics_for, slice_measure
+from roadworthy.measures.quality import METRICS, PER_CLASS, class_measure, measure_safely, metrics_for, slice_measure
 from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import Task
@@ -23,8 +23,8 @@ __all__ = ["confidence_of", "measurable", "measured", "measurements"]
 
 
 def measurable(metric: str, task: Task) -> bool:
-    """Whether predictions beside labels are enough for this metric."""
-    return metric in METRICS and task in METRICS[metric][1]
+    """Whether predictions beside labels are enough for this metric, over all rows or, with many classes, by class."""
+    return metric in METRICS and (task in METRICS[metric][1] or (metric in PER_CLASS and task is Task.MULTICLASS))
 
 
 def confidence_of(metric: str, required: Sequence[Requirement], column: str = "") -> float:
@@ -42,6 +42,7 @@ def measured(
     """One measurement per required metric, one per group where it is required by slice.
 
     ``slices`` says how columns are cut into groups (``Labelled.slices``); any other is cut by these rows themselves.
+    A metric of one class, sliced by the target, is measured for each class against all others.
     """
     found: list[Measurement] = []
     for metric, column in dict.fromkeys((item.metric, item.slice) for item in required):
@@ -61,11 +62,21 @@ def _sliced(  # noqa: PLR0917 - what is sliced, by what, and how sure one must b
         fault = f"column {column} is not in the feature table, so nothing can be sliced by it"
         return (Measurement(metric=metric, slice=f"{column}=?", confidence=confidence, error=fault),)
     try:
+        if metric in PER_CLASS and _tells_the_class(rows[column], sample):
+            return class_measure(metric, sample, column, confidence=confidence)
         cut = cut or Slices.learned(rows[column])
         groups = cut.labels(rows[column])
         return slice_measure(metric, sample, groups, column, expected=cut.groups, confidence=confidence)
     except DataError as error:
         return (Measurement(metric=metric, slice=f"{column}=?", confidence=confidence, error=str(error)),)
+
+
+def _tells_the_class(column: pl.Series, sample: Sample) -> bool:
+    """Whether a column says the same as the outcome in every row, whatever it is called: value and class in pairs."""
+    if sample.task is Task.REGRESSION or column.null_count():
+        return False
+    pairs = pl.DataFrame({"value": column, "class": sample.y})
+    return pairs.n_unique() == pairs["value"].n_unique() == pairs["class"].n_unique() > 1
 
 
 def measurements(

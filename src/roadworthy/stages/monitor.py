@@ -18,6 +18,7 @@ import numpy as np
 from roadworthy.errors import BundleError, Problem
 from roadworthy.formats.bundle import OpenBundle, read_bundle
 from roadworthy.graphs.runner import GraphModel
+from roadworthy.graphs.trace import trace
 from roadworthy.measures.calibrators import Calibrator
 from roadworthy.measures.sketches import Reference
 from roadworthy.protocols import Reporter
@@ -27,7 +28,7 @@ from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, GOLDEN, SCO
 from roadworthy.standard import CATALOGUE, Requirement, Standard, exact_quantity
 from roadworthy.standard.metric import MetricKind
 
-__all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test"]
+__all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test", "traced_layers"]
 
 STEPS = 2
 _STEP = "monitor"
@@ -109,6 +110,13 @@ def self_test(bundle: OpenBundle) -> int:
             next_step="this machine's runtime computes differently; install the pinned onnxruntime",
         )
     return len(expected)
+
+
+def traced_layers(bundle: OpenBundle) -> int:
+    """How many layers the trace of a golden row shows; raises ModelError where the graph cannot be followed."""
+    golden: Golden = _decoded(bundle, GOLDEN, Golden)
+    graph = GraphModel(bundle.parts.model)
+    return len(trace(bundle.parts.model, graph.feed(golden_frame(golden).head(1))).layers)
 
 
 def _rule(requirement: Requirement) -> AlertRule:

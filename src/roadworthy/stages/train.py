@@ -198,6 +198,7 @@ class _Outcome:
     oof: pl.DataFrame
     oof_loss: float | None
     holdout: NDArray[np.float64]
+    trials: int
     notes: tuple[str, ...]
     seconds: float
 
@@ -234,8 +235,19 @@ class _Training:
         holdout = self._scored(model, self._final)
         self._reporter.advance(self.task)
         notes = (found.sentence,) if found else ()
-        seconds = time.monotonic() - begun
-        return _Outcome(drawn, parameters, tuple(lines), model, content, oof, loss, holdout, notes, seconds)
+        return _Outcome(
+            drawn=drawn,
+            parameters=parameters,
+            lines=tuple(lines),
+            model=model,
+            content=content,
+            oof=oof,
+            oof_loss=loss,
+            holdout=holdout,
+            trials=found.trials if found else 0,
+            notes=notes,
+            seconds=time.monotonic() - begun,
+        )
 
     def predicted(self, drawn: Mapping[str, Any], fitting: Fitting) -> NDArray[np.float64]:
         """Train on a fitting, quietly, and score its rows."""
@@ -328,5 +340,6 @@ def _candidate(name: str, outcome: _Outcome, final: Fitting, notes: Sequence[str
         best_step=outcome.model.best_step,
         seconds=outcome.seconds,
         inputs=len(final.encoder.names),
+        trials=outcome.trials,
         notes=(aside, *notes, *outcome.notes),
     )

@@ -27,7 +27,15 @@ from roadworthy.transforms.expressions import Kind
 from roadworthy.transforms.newcomers import newcomers
 from roadworthy.transforms.splits import HOLDOUT, carve, class_labels, label_text, learnable
 
-__all__ = ["FOLD_TRAIN_ROWS", "FOLD_VALID_ROWS", "Fitting", "Rows", "TrainingPart"]
+__all__ = [
+    "FOLD_TRAIN_ROWS",
+    "FOLD_VALID_ROWS",
+    "STOPPING_SHARE",
+    "Fitting",
+    "Rows",
+    "TrainingPart",
+    "class_weights",
+]
 
 FOLD_TRAIN_ROWS = 60_000
 """Most rows that a cross-validation fold trains on: the latest ones by time, else a seeded sample."""
@@ -35,7 +43,8 @@ FOLD_TRAIN_ROWS = 60_000
 FOLD_VALID_ROWS = 100_000
 """Most rows of a fold that are predicted: an even sample."""
 
-_STOPPING_SHARE = 0.1
+STOPPING_SHARE = 0.1
+"""Share of the training rows that stop training early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,7 @@ class Rows:
             task=spec.task,
             x=encoder.encode(self._frame[fit]),
             y=self._y[fit],
-            weights=_weights(self._y[fit], len(self.classes), balance=spec.training.balance),
+            weights=class_weights(self._y[fit], len(self.classes), balance=spec.training.balance),
             valid_x=encoder.encode(self._frame[stop]),
             valid_y=self._y[stop],
             classes=len(self.classes),
@@ -184,7 +193,7 @@ class Rows:
             seed=self._spec.training.seed,
             times=rows[data.time].to_physical().to_numpy() if by_time else None,
             entities=rows[data.entity] if by_entity else None,
-            share=_STOPPING_SHARE,
+            share=STOPPING_SHARE,
         )
 
     def _newcomers(self) -> NDArray[np.bool_]:
@@ -221,7 +230,7 @@ def _outcomes(target: pl.Series, task: Task, classes: tuple[str, ...]) -> NDArra
     return codes.to_numpy()
 
 
-def _weights(y: NDArray[Any], classes: int, *, balance: bool) -> NDArray[np.float64]:
+def class_weights(y: NDArray[Any], classes: int, *, balance: bool) -> NDArray[np.float64]:
     """1 for every row, or the inverse frequency of its class; the mean is 1 either way."""
     if not balance or classes == 0:
         return np.ones(len(y), dtype=np.float64)

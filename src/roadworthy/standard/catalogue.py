@@ -25,9 +25,9 @@ _SERVED = (Phase.ROLLOUT, Phase.LIVE)
 _METRICS = (
     Metric(name="accuracy", title="share of decisions that are right", direction=_UP, tasks=_CLASSES),
     Metric(name="balanced_accuracy", title="mean recall over the classes", direction=_UP, tasks=_CLASSES),
-    Metric(name="precision", title="share of alarms that are true", direction=_UP, tasks=_BINARY),
-    Metric(name="recall", title="share of events that are found", direction=_UP, tasks=_BINARY),
-    Metric(name="specificity", title="share of non-events left alone", direction=_UP, tasks=_BINARY),
+    Metric(name="precision", title="share of alarms that are true", direction=_UP, tasks=_CLASSES, per_class=True),
+    Metric(name="recall", title="share of events that are found", direction=_UP, tasks=_CLASSES, per_class=True),
+    Metric(name="specificity", title="share of non-events left alone", direction=_UP, tasks=_CLASSES, per_class=True),
     Metric(name="f1", title="harmonic mean of precision and recall", direction=_UP, tasks=_BINARY),
     Metric(name="macro_f1", title="mean F1 over the classes", direction=_UP, tasks=_CLASSES),
     Metric(name="mcc", title="correlation of decision and truth", direction=_UP, tasks=_CLASSES, low=-1.0),
@@ -207,6 +207,7 @@ _METRICS = (
         kind=_PROBE,
         tasks=_CLASSES,
         phases=_RELEASE,
+        cut="trainings",
     ),
     Metric(
         name="training_spread",
@@ -215,6 +216,7 @@ _METRICS = (
         kind=_PROBE,
         phases=_RELEASE,
         high=None,
+        cut="trainings",
     ),
     Metric(
         name="staleness",

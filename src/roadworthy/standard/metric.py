@@ -38,7 +38,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """One entry: ``unit`` is a base unit of ``units``; ``low``/``high`` bound the possible values.
 
     ``cut`` is the name that a requirement may give as ``slice`` although it is no column: what the metric itself is
-    measured by (each kind of fault in the input, each protected column).
+    measured by (each kind of fault in the input, each protected column). ``per_class`` marks a metric that speaks of
+    one class: with more than two it is required by class, ``slice`` naming the target.
     """
 
     name: str
@@ -51,3 +52,4 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = 0.0
     high: float | None = 1.0
     cut: str = ""
+    per_class: bool = False

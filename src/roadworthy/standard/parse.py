@@ -32,15 +32,18 @@ def parse_standard(
     task: Task,
     *,
     columns: Iterable[str] = (),
+    target: str = "",
     lines: Mapping[str, int] | None = None,
     file: str = "roadworthy.toml",
 ) -> Standard:
     """The standard that a table declares; ProjectFileError lists everything wrong in it.
 
+    ``columns`` are those that a slice may name, besides ``target``; none given: any.
+
     >>> parse_standard({"extends": "prototype", "accuracy": ">= 0.8"}, Task.BINARY).requirements[0].line()
     'accuracy >= 0.8'
     """
-    reader = _Reader(task, tuple(columns), lines or {}, file)
+    reader = _Reader(task, tuple(columns), target, lines or {}, file)
     preset = reader.preset(table.get("extends", _DEFAULT_PRESET))
     confidence = reader.confidence(table.get("confidence", 0.95), "confidence")
     budget = reader.budget(table.get("alarm_budget", "1 per 30 days"))
@@ -65,9 +68,10 @@ def parse_standard(
 class _Reader:
     """Collects problems while it reads."""
 
-    def __init__(self, task: Task, columns: tuple[str, ...], lines: Mapping[str, int], file: str) -> None:
+    def __init__(self, task: Task, columns: tuple[str, ...], target: str, lines: Mapping[str, int], file: str) -> None:
         self.task = task
-        self.columns = columns
+        self.columns = (*columns, target) if columns and target else columns
+        self.target = target
         self.lines = lines
         self.file = file
         self.problems: list[Problem] = []
@@ -122,6 +126,7 @@ class _Reader:
             self._problem(metric.name, "no bound", f"a bound such as {_example(metric)!r}")
         phases = self._phases(metric, fields.get("phases"))
         sliced = self._slice(metric, fields.get("slice", ""))
+        self._class_of(metric, sliced)
         trigger = fields.get("trigger", "proven")
         if trigger not in tuple(Trigger):
             self._problem(metric.name, f"trigger {trigger!r}", 'one of "proven", "observed"')
@@ -196,6 +201,20 @@ class _Reader:
             self._problem(metric.name, f"slice: {unknown.message}", "a column of the contract or a feature")
             return ""
         return value
+
+    def _class_of(self, metric: Metric, sliced: str) -> None:
+        """With more than two classes, "the" recall is that of none of them: it is required by class."""
+        if not metric.per_class or self.task is not Task.MULTICLASS:
+            return
+        target = self.target or "<target column>"
+        if not sliced or (self.target and sliced != self.target):
+            found = f"slice {sliced!r}" if sliced else "no class"
+            self._problem(
+                metric.name,
+                f"{metric.name} speaks of one class, and of several it has {found}",
+                f'{metric.name} = {{ at_least = 0.8, slice = "{target}" }} for every class, or macro_f1 or '
+                "balanced_accuracy for all of them together",
+            )
 
     def _where(self, key: str) -> str:
         line = self.lines.get(f"standard.{key}")

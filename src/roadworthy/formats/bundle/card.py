@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roadworthy.records.data import Split
-from roadworthy.records.evidence import Evidence, Measurement
+from roadworthy.records.evidence import Evidence, Exhibit, Measurement
 from roadworthy.records.model import Choice, TrainedModel
 from roadworthy.records.project import ProjectSpec, Task
+from roadworthy.records.test_score import How
 from roadworthy.standard import CATALOGUE, format_quantity
 
 __all__ = ["model_card"]
@@ -35,7 +36,11 @@ def model_card(
         _columns(spec, trained),
         _decision(spec, choice),
         _metrics(evidence),
-        _slices(evidence),
+        _sliced("By slice", [one for one in evidence.measurements if one.slice and not _cut(one)]),
+        _sliced("Fairness between groups", [one for one in evidence.measurements if _cut(one) == "protected"]),
+        _sliced("Robustness", [one for one in evidence.measurements if _cut(one) == "fault"]),
+        _test_score(evidence),
+        _signed_for(evidence),
         _limits(spec, evidence),
         "## How it was packaged\n\n" + "\n".join(f"- {_text(note)}" for note in notes) if notes else "",
         _VERIFY,
@@ -118,13 +123,47 @@ def _metrics(evidence: Evidence) -> str:
     return "\n".join([*rows, "", "Bounds are one-sided, at 95 % confidence each unless a row says otherwise."])
 
 
-def _slices(evidence: Evidence) -> str:
-    sliced = [measured for measured in evidence.measurements if measured.slice]
-    if not sliced:
+def _cut(measured: Measurement) -> str:
+    """What the metric itself is measured by, where this measurement is of one such part; else empty."""
+    cut = CATALOGUE[measured.metric].cut if measured.metric in CATALOGUE else ""
+    return cut if cut and measured.slice.startswith(f"{cut}=") else ""
+
+
+def _sliced(title: str, measurements: Sequence[Measurement]) -> str:
+    if not measurements:
         return ""
-    rows = ["## By slice", "", "| slice | value | at least | at most | n | how |", "|---|---|---|---|---|---|"]
-    rows += [_row(measured, f"{_text(measured.metric)}, {_text(measured.slice)}") for measured in sliced]
+    rows = [f"## {title}", "", "| slice | value | at least | at most | n | how |", "|---|---|---|---|---|---|"]
+    rows += [_row(measured, f"{_text(measured.metric)}, {_text(measured.slice)}") for measured in measurements]
     return "\n".join(rows)
+
+
+def _test_score(evidence: Evidence) -> str:
+    exhibit = _test_score_exhibit(evidence)
+    if exhibit is None:
+        return ""
+    columns = exhibit.columns
+    rows = ["## ML Test Score", "", _text(exhibit.note), "", "| section | points | unmet |", "|---|---|---|"]
+    for section in dict.fromkeys(columns["section"]):
+        places = [place for place, name in enumerate(columns["section"]) if name == section]
+        unmet = ", ".join(columns["test"][place] for place in places if not columns["points"][place])
+        points = sum(columns["points"][place] for place in places)
+        rows.append(f"| {_text(section)} | {points:g} of {len(places)} | {unmet or '–'} |")
+    return "\n".join(rows)
+
+
+def _signed_for(evidence: Evidence) -> str:
+    """The answers of named persons, each with its last day."""
+    said = [(f"{one.kind} of {one.subject}", one.answer) for one in evidence.findings if one.answer]
+    exhibit = _test_score_exhibit(evidence)
+    if exhibit is not None:
+        rows = zip(*(exhibit.columns[name] for name in ("test", "how", "sentence")), strict=True)
+        said += [(test, sentence) for test, how, sentence in rows if how == How.ATTESTED]
+    lines = [f"- {_text(subject)}: {_text(words)}" for subject, words in said]
+    return "\n".join(["## Signed for by people", "", *lines]) if lines else ""
+
+
+def _test_score_exhibit(evidence: Evidence) -> Exhibit | None:
+    return next((one for one in evidence.exhibits if one.name == "ml_test_score"), None)
 
 
 def _row(measured: Measurement, label: str) -> str:

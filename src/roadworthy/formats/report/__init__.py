@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from roadworthy.formats.report.page import render_report
 from roadworthy.formats.report.view import (
+    ChapterState,
+    ChapterView,
     ChartView,
     CostView,
     DataView,
+    MeasureRow,
     MonitoringView,
     ProvenanceView,
     ReportView,
@@ -20,9 +23,12 @@ from roadworthy.formats.report.view import (
 )
 
 __all__ = [
+    "ChapterState",
+    "ChapterView",
     "ChartView",
     "CostView",
     "DataView",
+    "MeasureRow",
     "MonitoringView",
     "ProvenanceView",
     "ReportView",

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from roadworthy.formats import wording
 from roadworthy.formats.report.bars import interval_bar
+from roadworthy.formats.report.chapters import shown_chapter, worth_reading
 from roadworthy.formats.report.pictures import checked_svg
+from roadworthy.formats.report.tables import MOST_OPEN, behind_picture, by_itself
 from roadworthy.formats.report.view import ChartView, ReportView, RequirementRow
+from roadworthy.records.evidence import Finding
 from roadworthy.records.verdict import Outcome, Readiness
 from roadworthy.standard import CATALOGUE, format_quantity
 
@@ -23,10 +26,11 @@ if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-__all__ = ["metric_name", "render_report"]
+__all__ = ["render_report"]
 
-MOST_TABLE_ROWS = 40
 MOST_KEY_FIGURES = 6
+MOST_SIGNS = 44
+"""Of one row of a table that stands in half the page's width."""
 MOST_LISTED = 500
 _TITLE = 2000
 _BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
@@ -58,19 +62,8 @@ _PARTS = {
     "tradeoff": "decision",
     "scores": "decision",
 }
-_INITIALS = {"roc": "ROC", "auc": "AUC", "pr": "PR", "mae": "MAE", "rmse": "RMSE", "mcc": "MCC", "f1": "F1", "r2": "R²"}
 _RANK = {grade: place for place, grade in enumerate(_GRADES)}
 _URGENCY = [Outcome.FAIL, Outcome.ERROR, Outcome.INSUFFICIENT, Outcome.WAIVED, Outcome.PASS]
-
-
-def metric_name(metric: str) -> str:
-    """A metric's name for people.
-
-    >>> metric_name("roc_auc"), metric_name("log_loss"), metric_name("latency_p99")
-    ('ROC AUC', 'Log loss', 'Latency p99')
-    """
-    words = " ".join(_INITIALS.get(word, word) for word in metric.split("_"))
-    return words[:1].upper() + words[1:]
 
 
 def render_report(view: ReportView) -> str:
@@ -82,6 +75,7 @@ def render_report(view: ReportView) -> str:
     for chart in view.charts:
         charts[_PARTS.get(chart.name.partition(":")[0], "evidence")].append(chart)
     key, more = _key_figures(view.requirements)
+    chapters = [shown_chapter(chapter, place) for place, chapter in enumerate(view.chapters, 1)]
     return _template().render(
         view=view,
         status=_STATUS[view.readiness],
@@ -90,7 +84,9 @@ def render_report(view: ReportView) -> str:
         key_figures=key,
         more_figures=more,
         by_urgency=sorted(view.requirements, key=lambda row: _URGENCY.index(row.verdict.outcome)),
-        findings=sorted(view.findings, key=lambda finding: _RANK.get(finding.grade, len(_RANK))),
+        findings=_findings(view),
+        chapters=chapters,
+        links={finding.check: chapter for chapter in chapters for finding in chapter["view"].findings},
         tally=_tally(view.requirements),
         charts=charts,
         w=wording,
@@ -106,6 +102,13 @@ def _key_figures(rows: tuple[RequirementRow, ...]) -> tuple[list[RequirementRow]
     unmet = [row for row in wanted if row.verdict.outcome in _URGENCY[:3]]
     chosen = [*unmet, *(row for row in wanted if row not in unmet)][:MOST_KEY_FIGURES]
     return chosen, len(rows) - len(chosen)
+
+
+def _findings(view: ReportView) -> list[Finding]:
+    """The gravest first; where chapters hold the notes, only what fails or asks a person."""
+    if view.chapters:
+        return worth_reading(view.findings)
+    return sorted(view.findings, key=lambda finding: _RANK.get(finding.grade, len(_RANK)))
 
 
 def _tally(rows: tuple[RequirementRow, ...]) -> list[tuple[str, str, str]]:
@@ -150,14 +153,14 @@ def _interval(row: RequirementRow) -> str:
     return wording.interval(measured.lower, measured.upper, measured.unit, _near(row))
 
 
-def _table(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Heads and evenly picked rows of a table behind a picture."""
-    total = max((len(values) for values in columns.values()), default=0)
-    step = max(1.0, (total - 1) / (MOST_TABLE_ROWS - 1))
-    picked = range(total) if total <= MOST_TABLE_ROWS else [round(place * step) for place in range(MOST_TABLE_ROWS)]
-    rows = [[wording.cell(values[place]) for values in columns.values()] for place in picked]
-    numeric = [all(v is None or isinstance(v, int | float) for v in values[:200]) for values in columns.values()]
-    return {"heads": list(columns), "rows": rows, "numeric": numeric, "total": total, "shown": len(rows)}
+def _narrow(chart: ChartView) -> bool:
+    """Whether half the page's width is enough: for a picture, and for a table of a few short columns."""
+    longest = sum(
+        max((len(str(value)) for value in values[:MOST_OPEN] if isinstance(value, str)), default=8)
+        for name, values in chart.columns.items()
+        if not name.endswith("upper")
+    )
+    return bool(chart.svg) or longest <= MOST_SIGNS
 
 
 def _balanced(charts: list[ChartView]) -> list[list[ChartView]]:
@@ -175,7 +178,7 @@ def _height(chart: ChartView) -> float:
     """About how tall a picture's card is, in widths of a column."""
     box = _BOX.search(chart.svg)
     rows = max((len(values) for values in chart.columns.values()), default=0)
-    body = 1.06 * float(box[2]) / 440 if box else 0.1 * min(rows, MOST_TABLE_ROWS)
+    body = 1.06 * float(box[2]) / 440 if box else 0.09 * (1 + min(rows, MOST_OPEN))
     return body + 0.3
 
 
@@ -234,18 +237,20 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["narrow"] = _narrow
     environment.filters |= {
         "t": _text,
         "code": _code,
         "prose": _prose,
         "picture": _picture,
         "bar": _bar,
-        "metric": metric_name,
+        "metric": wording.metric_name,
         "titled": _titled,
         "bound": _bound_words,
         "value": _value,
         "interval": _interval,
-        "table": _table,
+        "behind": behind_picture,
+        "table": by_itself,
         "balanced": _balanced,
         "some": _some,
         "short": format_quantity,

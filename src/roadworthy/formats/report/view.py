@@ -6,19 +6,23 @@ Law: rendering reads nothing but this, so equal views give equal pages.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from roadworthy.records.data import FeatureInfo
-from roadworthy.records.evidence import Finding
+from roadworthy.records.evidence import Finding, Measurement
 from roadworthy.records.model import Candidate, Choice, GraphCost
-from roadworthy.records.verdict import Readiness, RequirementVerdict
+from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict
 
 __all__ = [
+    "ChapterState",
+    "ChapterView",
     "ChartView",
     "CostView",
     "DataView",
+    "MeasureRow",
     "MonitoringView",
     "ProvenanceView",
     "ReportView",
@@ -66,6 +70,36 @@ class ChartView(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     alt: str = ""
     columns: dict[str, list[Any]] = {}
+
+
+class ChapterState(StrEnum):
+    """What a chapter amounts to. Each comment says what is true in it."""
+
+    FAILS = "fails"  # a requirement on it fails or its check broke, or a finding proves a fault
+    OPEN = "open"  # nothing fails; a requirement is not proven, or a finding asks a person
+    PASSES = "passes"  # a requirement on it holds, and nothing fails or is open
+    NOTED = "noted"  # it was looked at; nothing is required of it
+
+
+class MeasureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement; where a requirement asks for it, what came of that and its bound in the measurement's unit."""
+
+    measurement: Measurement
+    outcome: Outcome | None = None
+    bound: float | None = None
+
+
+class ChapterView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check of the inspection gave: ``question`` says what was asked, ``summary`` what came out."""
+
+    check: str
+    title: str
+    question: str = ""
+    summary: str = ""
+    state: ChapterState = ChapterState.NOTED
+    findings: tuple[Finding, ...] = ()
+    measurements: tuple[MeasureRow, ...] = ()
+    charts: tuple[ChartView, ...] = ()
 
 
 class CostView(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,10 +163,14 @@ class ProvenanceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportView(msgspec.Struct, frozen=True, kw_only=True):
-    """One version's whole report.
+    """One version's whole report, or one inspection's.
 
     ``when`` is a time for people, in UTC; ``sentence`` the verdict in one plain sentence; ``next_steps`` what
-    to do now, most important first. ``excluded`` maps a column that is no model input to the reason.
+    to do now, most important first. ``chapters`` holds what each check of the inspection gave, in the order of reading;
+    ``not_asked`` maps a check that could not be asked to the reason; ``notes`` are what else a person should know.
+    ``excluded`` maps a column that is no model input to the
+    reason. Of an inspection ``project`` is the model's name, and ``rows_from`` says which rows it was judged on; what
+    only a run has (stages, candidates, package) is empty there.
     """
 
     project: str
@@ -146,6 +184,10 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[StageRow, ...] = ()
     requirements: tuple[RequirementRow, ...] = ()
     findings: tuple[Finding, ...] = ()
+    chapters: tuple[ChapterView, ...] = ()
+    not_asked: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    rows_from: str = ""
     choice: Choice | None = None
     training: tuple[Candidate, ...] = ()
     training_failures: dict[str, str] = {}

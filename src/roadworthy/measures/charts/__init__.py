@@ -20,7 +20,7 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 
 from roadworthy.measures.charts import candidates as _candidates
-from roadworthy.measures.charts import decisions, estimates
+from roadworthy.measures.charts import decisions, estimates, probes, uncertainty
 from roadworthy.measures.charts.candidates import candidates_exhibit, training_exhibit
 from roadworthy.measures.charts.describe import describe
 from roadworthy.measures.charts.render import to_png, to_svg
@@ -33,11 +33,16 @@ _CHARTS: dict[str, Callable[[Exhibit, Sequence[Reference]], alt.TopLevelMixin | 
     "actual_predicted": estimates.actual_predicted,
     "calibration": decisions.calibration,
     "candidates": _candidates.candidates,
+    "conformal": uncertainty.conformal,
     "confusion": decisions.confusion,
+    "dependence": probes.dependence,
+    "explained_rows": probes.explained_rows,
     "importance": estimates.importance,
     "per_class": decisions.per_class,
     "pr": decisions.precision_recall,
+    "referral": uncertainty.referral,
     "residuals": estimates.residuals,
+    "robustness": probes.robustness,
     "roc": decisions.roc,
     "scores": decisions.scores,
     "tradeoff": decisions.tradeoff,

@@ -64,12 +64,39 @@ def _importance(exhibit: Exhibit) -> str:
     return "Greatest losses: " + ", ".join(f"{names[r.get('column')]} {r['drop']:.3g}" for r in rows) + "."
 
 
+def _robustness(exhibit: Exhibit) -> str:
+    rows = sorted(drawable_rows(exhibit, ["drop"]), key=lambda row: -float(row["drop"]))[:5]
+    names = labels(row.get("column") for row in rows)
+    said = [f"{row.get('fault')}, {names[row.get('column')]} {row['drop']:.3g}" for row in rows]
+    return f"Costliest faults: {'; '.join(said)}." if said else ""
+
+
+def _dependence(exhibit: Exhibit) -> str:
+    rows = sorted(drawable_rows(exhibit, ["mean"]), key=lambda row: float(row["mean"]))
+    if not rows:
+        return ""
+    names = labels(row.get("x") for row in rows)
+    low, high = (f"{row['mean']:.3g} at {names[row.get('x')]}" for row in (rows[0], rows[-1]))
+    return f"Mean score from {low} to {high}."
+
+
+def _explained_rows(exhibit: Exhibit) -> str:
+    rows = drawable_rows(exhibit, ["effect"])
+    first = {row.get("row"): row for row in reversed(rows)}
+    names = labels(row.get("column") for row in rows)
+    said = [f"{label}: {names[row.get('column')]} {row['effect']:+.3g}" for label, row in reversed(first.items())]
+    return f"Greatest effects: {'; '.join(said)}."
+
+
 _WORDS: dict[str, Callable[[Exhibit], str]] = {
     "calibration": _ends("predicted", "observed", "Observed share at predicted probability"),
     "candidates": _candidates,
     "confusion": _confusion,
+    "dependence": _dependence,
+    "explained_rows": _explained_rows,
     "importance": _importance,
     "pr": _ends("recall", "precision", "Precision at recall"),
+    "robustness": _robustness,
     "roc": _ends("false_positive_rate", "true_positive_rate", "Share of events found at share of false positives"),
     "tradeoff": _ends("threshold", "accuracy", "Accuracy at threshold"),
     "training": _training,

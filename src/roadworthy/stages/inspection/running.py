@@ -9,28 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.protocols import Reporter
-from roadworthy.records.evidence import Finding, Found, Measurement
+from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
 from roadworthy.stages.inspection.checks import CHECKS, Check
 from roadworthy.standard.catalogue import CATALOGUE
 
 __all__ = ["inspect_all"]
 
+_Part = TypeVar("_Part", Measurement, Finding, Exhibit)
+
 
 def inspect_all(
     examined: Examined, brief: Brief, reporter: Reporter | None = None, checks: Iterable[Check] = CHECKS
 ) -> Found:
-    """Everything that the checks find; those that do not apply to this model are left out.
+    """Everything that the checks find; those that lack something are left out.
 
     With a ``reporter`` each check is a piece of work of its own name, with the steps that it announces.
     """
     found = Found()
     for check in checks:
-        if not check.applies(examined, brief):
+        if check.lacks(examined, brief):
             continue
         if reporter is None:
             found += _checked(check, examined, brief)
@@ -74,11 +78,23 @@ def _broken(check: Check, examined: Examined, brief: Brief, failure: Exception) 
 
 
 def _stamped(found: Found, check: str) -> Found:
+    """The parts with the check's name, their numbers Python's own, as files and pages need them."""
     return Found(
-        measurements=tuple(msgspec.structs.replace(one, check=check) for one in found.measurements),
-        findings=tuple(msgspec.structs.replace(one, check=check) for one in found.findings),
-        exhibits=tuple(msgspec.structs.replace(one, check=check) for one in found.exhibits),
+        measurements=tuple(_plain(msgspec.structs.replace(one, check=check)) for one in found.measurements),
+        findings=tuple(_plain(msgspec.structs.replace(one, check=check)) for one in found.findings),
+        exhibits=tuple(_plain(msgspec.structs.replace(one, check=check)) for one in found.exhibits),
     )
+
+
+def _plain(value: _Part) -> _Part:
+    """The same record without numbers of numpy's types."""
+    return msgspec.convert(msgspec.to_builtins(value, enc_hook=_python_number), type(value))
+
+
+def _python_number(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a check returned a {type(value).__name__}, which no file can hold")
 
 
 def _said(found: Found) -> str:

@@ -1,14 +1,18 @@
-"""Leaks: columns and rows that give the answer away.
+"""What each column says of the target alone, judged against its family.
 
-In: the feature table's rows of the training part and of the holdout. Out: ``Finding``s and the metric
-``leaks``, the number of findings that fail. Laws: a column is judged against its family, the other columns of
-the same table, so that a table in which all columns are strong accuses none; no value of any column is named.
+In: rows and their outcome. Out: a ``Power`` per column, and ``Finding``s on columns that stand apart. Laws: a column
+is judged against the other columns of the same table, so that a table in which all columns are strong accuses none;
+a column of many values gains nothing by chance.
 
 A column's power is the area under the ROC curve of the column alone: 0.5 says nothing, 1 says all. Numbers and
 categories are scored by the outcome's mean in their bin or level, learned on one half of the rows and applied
 to the other, so that a column of many values gains nothing by chance. For more classes it is the mean over
 classes; for regression (1 + |rank correlation|) / 2. On the logit scale powers are comparable: the step from
 0.9 to 0.99 counts as much as that from 0.5 to 0.9.
+
+No power is proof by itself: a copy of the target with noise and an honest measurement of the same strength look alike.
+What is called proof is a power that honest measurements hardly reach (0.97; 0.99 for numbers, a correlation of 0.98)
+far from all others; or 0.92 for a column with as many levels as the target has classes, as a copy has.
 """
 
 from __future__ import annotations
@@ -20,40 +24,42 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import stats
 
 from roadworthy.measures.ranking import auc_value
-from roadworthy.records.evidence import Finding, Measurement
+from roadworthy.records.evidence import Finding
 from roadworthy.records.project import Task
 
 __all__ = [
-    "LEAK_KINDS",
     "Power",
     "column_powers",
-    "duplicates_across",
-    "entity_overlap",
-    "leaks_measurement",
+    "logit",
     "target_leaks",
 ]
-
-LEAK_KINDS = ("target_leak", "duplicate_rows", "entity_overlap")
-"""Kinds of finding that count as leaks."""
 
 _MOST_ROWS = 20_000
 _BINS = 20
 _MOST_LEVELS = 1_000
 _LEAST_FAMILY = 4
-_FAILS_POWER, _FAILS_GAP = 0.95, 1.5
+_FAILS_POWER, _FAILS_NUMBER, _FAILS_COPY = 0.97, 0.99, 0.92
+_FAILS_GAP = 1.5
 _SUSPECTS_POWER, _SUSPECTS_GAP = 0.75, 0.7
+_LARGE_FAMILY, _FEW = 10, 2
+_HIDDEN_POWER, _HIDDEN_GAP, _HIDDEN_SPREADS = 0.68, 0.55, 4.0
 _ALONE_POWER = 0.9995
 _STRONG_MIDDLE = 0.9
 
 
 class Power(NamedTuple):
-    """How much one column says of the target alone, and the least it says with 95 % confidence."""
+    """How much one column says of the target alone, and the least it says with 95 % confidence.
+
+    ``proof`` is the power from which it is a copy rather than a measurement.
+    """
 
     column: str
     power: float
     lower: float
+    proof: float = _FAILS_POWER
 
 
 def column_powers(
@@ -67,12 +73,12 @@ def column_powers(
     rows = rng.permutation(frame.height)[:_MOST_ROWS]
     picked, outcome = frame.select(columns)[rows], y[rows]
     first = np.arange(len(rows)) % 2 == 0
-    powers = [_power(picked[column], outcome, first, task) for column in columns]
     margin = 1.645 / math.sqrt(max(_fewest(outcome, task), 1))
-    found = [
-        Power(column, power, max(0.5, power - margin * math.sqrt(power * (1 - power))))
-        for column, power in zip(columns, powers, strict=True)
-    ]
+    found = []
+    for column in picked:
+        power = _power(column, outcome, first, task)
+        lower = max(0.5, power - margin * math.sqrt(power * (1 - power)))
+        found.append(Power(column.name, power, lower, _proof(column, outcome, task)))
     return tuple(sorted(found, key=lambda item: (-item.power, item.column)))
 
 
@@ -83,28 +89,26 @@ def target_leaks(powers: Sequence[Power]) -> tuple[Finding, ...]:
     best of the others, so that several of them do not hide one another; where the family's middle is strong too
     (0.9), they are nothing apart. Then, sorted by power, the widest step (on the logit scale) parts a minority of
     the columns from the rest; and the rest is looked at in the same way, so that a leak does not hide a lesser
-    one. ``fails``: power provably at least 0.95 and a step of 1.5 or more. ``suspects``: power provably at least
-    0.75 and a step of 0.7 or more; or power of 0.9995 in a family of fewer than four or with a lesser step.
+    one. ``fails``: power provably at least its ``proof`` and a step of 1.5 or more. ``suspects``: power provably at
+    least 0.75 and a step of 0.7 or more; for one or two columns of ten or more also 0.68, a step of 0.55 and four
+    times the family's spread (MAD, as a standard deviation) above its middle; or power of 0.9995 in a family of fewer
+    than four or with a lesser step.
     """
     perfect = [power for power in powers if power.lower >= _ALONE_POWER - 0.01 and power.power >= _ALONE_POWER]
     if len(powers) < _LEAST_FAMILY:
         return tuple(_alone(power) for power in perfect)
     left = sorted(powers, key=lambda item: -item.power)
-    middle = float(np.median([item.power for item in powers]))
     findings: list[Finding] = []
-    if perfect and middle < _STRONG_MIDDLE:
+    if perfect and float(np.median([item.power for item in powers])) < _STRONG_MIDDLE:
         left = [item for item in left if item not in perfect]
-        steps = [_logit(item.power) - _logit(left[0].power) for item in perfect]
-        findings = [
-            _apart(item, left[0], step, middle, len(powers)) or _alone(item)
-            for item, step in zip(perfect, steps, strict=True)
-        ]
+        family = _Family(left, len(powers), few=len(perfect) <= _FEW)
+        findings = [_apart(item, family, logit(item.power) - logit(family.best)) or _alone(item) for item in perfect]
     while len(left) >= _LEAST_FAMILY:
-        levels = [_logit(item.power) for item in left]
+        levels = [logit(item.power) for item in left]
         steps = [levels[place] - levels[place + 1] for place in range((len(left) - 1) // 2)]
         cut = int(np.argmax(steps)) + 1
-        middle = float(np.median([item.power for item in left[cut:]]))
-        found = [_apart(item, left[cut], steps[cut - 1], middle, len(powers)) for item in left[:cut]]
+        family = _Family(left[cut:], len(powers), few=cut <= _FEW)
+        found = [_apart(item, family, steps[cut - 1]) for item in left[:cut]]
         if not any(found):
             break
         findings += [finding for finding in found if finding is not None]
@@ -112,66 +116,15 @@ def target_leaks(powers: Sequence[Power]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def duplicates_across(train: pl.DataFrame, holdout: pl.DataFrame, columns: Sequence[str]) -> tuple[Finding, ...]:
-    """Rows of the holdout whose ``columns`` all equal those of a training row.
-
-    Pass the model's inputs and the target. ``fails`` from 1 % of the holdout on where the training rows
-    hardly repeat themselves (so chance does not explain it); otherwise it is worth a note.
-    """
-    names = list(columns)
-    if not names or not train.height or not holdout.height:
-        return ()
-    seen, asked = train.select(names).hash_rows(seed=11), holdout.select(names).hash_rows(seed=11)
-    shared = int(asked.is_in(seen.unique().implode()).sum())
-    if shared == 0:
-        return ()
-    share = shared / holdout.height
-    repeats = 1 - seen.n_unique() / train.height
-    apart = share >= 0.01 and share > 2 * repeats
-    grade = "fails" if apart else "notes"
-    why = (
-        "the training rows hardly repeat themselves, so these were copied rather than met by chance"
-        if apart
-        else f"{repeats:.1%} of the training rows repeat one another too, so chance may explain it"
-    )
-    sentence = f"{shared:,} of {holdout.height:,} holdout rows ({share:.1%}) are exact copies of training rows; {why}."
-    details = {"rows": shared, "share": share, "repeats_in_training": repeats}
-    return (Finding(kind="duplicate_rows", subject="holdout", grade=grade, sentence=sentence, details=details),)
-
-
-def entity_overlap(train: pl.Series, holdout: pl.Series, *, allowed: bool) -> tuple[Finding, ...]:
-    """Share of holdout rows whose entity is also in training: a note where the split allows it, else it fails."""
-    known = holdout.drop_nulls()
-    if known.len() == 0:
-        return ()
-    shared = int(known.is_in(train.drop_nulls().unique().implode()).sum())
-    share = shared / known.len()
-    details = {"rows": shared, "share": share}
-    if shared and not allowed:
-        sentence = (
-            f"{shared:,} of {known.len():,} holdout rows ({share:.1%}) belong to an entity that is also in training, "
-            "though the split was to keep entities apart."
-        )
-        return (Finding(kind="entity_overlap", subject=train.name, grade="fails", sentence=sentence, details=details),)
-    sentence = (
-        f"{share:.1%} of the holdout rows belong to an entity that was seen in training; the others show how the model "
-        "does on new ones."
-    )
-    return (Finding(kind="entity_overlap", subject=train.name, grade="notes", sentence=sentence, details=details),)
-
-
-def leaks_measurement(findings: Sequence[Finding]) -> Measurement:
-    """The metric ``leaks``: how many findings of a leak's kind fail. Exact."""
-    count = float(sum(1 for finding in findings if finding.kind in LEAK_KINDS and finding.grade == "fails"))
-    return Measurement(metric="leaks", value=count, lower=count, upper=count, unit="count", method="counted")
-
-
 def _power(column: pl.Series, outcome: NDArray[Any], first: NDArray[np.bool_], task: Task) -> float:
     levels = _levels(column)
     if task is Task.REGRESSION:
-        crossed = _crossed(levels, outcome.astype(np.float64), first)
-        ranks = np.argsort(np.argsort(outcome)).astype(np.float64)
-        return 0.5 + abs(_correlation(np.argsort(np.argsort(crossed, kind="stable")).astype(np.float64), ranks)) / 2
+        ranks = stats.rankdata(outcome)
+        told = abs(_correlation(stats.rankdata(_crossed(levels, outcome.astype(np.float64), first)), ranks))
+        if column.dtype.is_numeric():
+            own = stats.rankdata(column.cast(pl.Float64).fill_null(-math.inf).to_numpy())
+            told = max(told, abs(_correlation(own, ranks)))
+        return 0.5 + told / 2
     classes = [1] if task is Task.BINARY else [c for c, n in enumerate(np.bincount(outcome)) if n >= 10]
     powers = []
     for index in classes:
@@ -228,25 +181,53 @@ def _fewest(outcome: NDArray[Any], task: Task) -> int:
     return int(counts[counts > 0].min()) if len(counts) else 0
 
 
-def _logit(power: float) -> float:
+def _proof(column: pl.Series, outcome: NDArray[Any], task: Task) -> float:
+    if task is Task.REGRESSION:
+        return _FAILS_NUMBER
+    return _FAILS_COPY if column.drop_nulls().n_unique() == len(np.unique(outcome)) else _FAILS_POWER
+
+
+def logit(power: float) -> float:
+    """The scale on which steps of power are compared; what is below 0.5 counts as 0.5."""
     bounded = min(max(power, 0.5), 1 - 1e-6)
     return math.log(bounded / (1 - bounded))
 
 
-def _apart(item: Power, rest: Power, step: float, middle: float, family: int) -> Finding | None:
-    if item.lower >= _FAILS_POWER and step >= _FAILS_GAP:
+class _Family:
+    """The columns that one is judged against: the strongest of them, their middle, their spread on the logit scale.
+
+    ``few`` tells that one or two stand apart from them together, as a hidden leak does.
+    """
+
+    def __init__(self, members: Sequence[Power], size: int, *, few: bool) -> None:
+        self.best = max(member.power for member in members)
+        self.middle = float(np.median([member.power for member in members]))
+        levels = np.array([logit(member.power) for member in members])
+        self.spread = 1.4826 * float(np.median(np.abs(levels - np.median(levels))))
+        self.size = size
+        self.few = few
+
+    def hides(self, item: Power, step: float) -> bool:
+        """Whether a column of middling power is still far from all of a large family."""
+        high = logit(item.power) - logit(self.middle) >= _HIDDEN_SPREADS * self.spread
+        known = item.lower >= _HIDDEN_POWER and step >= _HIDDEN_GAP
+        return self.few and self.size >= _LARGE_FAMILY and known and high
+
+
+def _apart(item: Power, family: _Family, step: float) -> Finding | None:
+    if item.lower >= item.proof and step >= _FAILS_GAP:
         grade, verdict = "fails", "It gives the answer away"
-    elif item.lower >= _SUSPECTS_POWER and step >= _SUSPECTS_GAP:
+    elif (item.lower >= _SUSPECTS_POWER and step >= _SUSPECTS_GAP) or family.hides(item, step):
         grade, verdict = "suspects", "It may be known only afterwards"
     else:
         return None
     sentence = (
-        f"Column {item.column} alone orders the target with power {item.power:.3f}, apart from its family of {family} "
-        f"columns (the next has {rest.power:.3f}, the middle one {middle:.3f}). {verdict}: check when it becomes "
-        "known, or list it under exclude in [data]."
+        f"Column {item.column} alone orders the target with power {item.power:.3f}, apart from its family of "
+        f"{family.size} columns (the next has {family.best:.3f}, the middle one {family.middle:.3f}). {verdict}: check "
+        "when it becomes known, or list it under exclude in [data]."
     )
-    details = {"power": item.power, "lower": item.lower, "next": rest.power, "middle": middle, "step": step}
-    return Finding(kind="target_leak", subject=item.column, grade=grade, sentence=sentence, details=details)
+    details = {"found_by": "power", "power": item.power, "lower": item.lower, "next": family.best, "step": step}
+    return _finding(item.column, grade, sentence, details | {"middle": family.middle})
 
 
 def _alone(item: Power) -> Finding:
@@ -254,5 +235,9 @@ def _alone(item: Power) -> Finding:
         f"Column {item.column} alone orders the target with power {item.power:.4f}, and no other column is "
         "weak enough to tell whether that is honest. Check when it becomes known, or list it under exclude in [data]."
     )
-    details = {"power": item.power, "lower": item.lower}
-    return Finding(kind="target_leak", subject=item.column, grade="suspects", sentence=sentence, details=details)
+    return _finding(item.column, "suspects", sentence, {"found_by": "power", "power": item.power, "lower": item.lower})
+
+
+def _finding(column: str, grade: str, sentence: str, details: dict[str, Any]) -> Finding:
+    asked = f"Is `{column}` known when the prediction is made?" if grade == "suspects" else ""
+    return Finding(kind="target_leak", subject=column, grade=grade, sentence=sentence, question=asked, details=details)

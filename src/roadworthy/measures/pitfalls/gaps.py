@@ -1,67 +1,26 @@
-"""Pitfalls: what makes a good-looking number worthless.
+"""Quality that is lost between one set of rows and another: learned by heart, or promised by cross-validation.
 
-In: samples, measurements, the choice. Out: ``Finding``s in plain words, and the measurement ``overfit_gap``.
-Law: a pitfall is called proven only where an interval proves it; otherwise it is suspected or noted.
+In: samples of both. Out: the measurement ``overfit_gap``, ``Finding``s. Law: a gap is called one only where it is
+proven.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.quality import measure
 from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Finding, Measurement
-from roadworthy.records.model import Choice
 from roadworthy.records.project import Task
 
-__all__ = ["accuracy_paradox", "class_imbalance", "cross_validation_gap", "overfit_gap", "overfitting", "simpler_model"]
+__all__ = ["cross_validation_gap", "overfit_gap", "overfit_gap_of", "overfitting"]
 
-_IMBALANCE = 0.10
-_RARE = 0.01
 _OVERFIT = 0.2
-
-
-def accuracy_paradox(sample: Sample, *, confidence: float = 0.95) -> tuple[Finding, ...]:
-    """Whether accuracy beats always saying the most frequent class.
-
-    A suspicion, not a failure: a threshold chosen for recall or cost may rightly give accuracy away.
-    """
-    if sample.task is Task.REGRESSION:
-        return ()
-    accuracy = measure("accuracy", sample, confidence=confidence)
-    lift = measure("lift", sample, confidence=confidence)
-    if accuracy.value is None or lift.value is None or lift.lower is None or lift.upper is None or lift.lower > 0:
-        return ()
-    dummy = accuracy.value - lift.value
-    details = {"accuracy": accuracy.value, "majority": dummy, "lift_lower": lift.lower, "lift_upper": lift.upper}
-    opening = f"Accuracy is {accuracy.value:.3f}, and always saying the most frequent class gives {dummy:.3f}"
-    if lift.upper <= 0:
-        words = "the model decides no better than that"
-    else:
-        words = f"with {confidence:.0%} confidence the model may be no better than that"
-    sentence = f"{opening}: {words}. Look at recall, balanced accuracy or skill instead."
-    return (Finding(kind="accuracy_paradox", subject="accuracy", grade="suspects", sentence=sentence, details=details),)
-
-
-def class_imbalance(sample: Sample) -> tuple[Finding, ...]:
-    """A note where the rarest class has less than a tenth of the rows; a suspicion below a hundredth."""
-    if sample.task is Task.REGRESSION or sample.n == 0:
-        return ()
-    counts = sample.class_counts()
-    rarest = int(np.argmin(counts))
-    share = float(counts[rarest] / sample.n)
-    if share >= _IMBALANCE:
-        return ()
-    label = sample.classes[rarest] if sample.classes else str(rarest)
-    sentence = (
-        f"Class {label} has {int(counts[rarest]):,} of {sample.n:,} rows ({share:.2%}): accuracy hides how it fares, "
-        "and its own recall and precision rest on few rows."
-    )
-    grade = "suspects" if share < _RARE else "notes"
-    details = {"share": share, "rows": int(counts[rarest])}
-    return (Finding(kind="class_imbalance", subject=label, grade=grade, sentence=sentence, details=details),)
+_TRAINING_ROWS = (10_000, 2_000)
 
 
 def overfit_gap(holdout: Sample, training: Sample, *, confidence: float = 0.95) -> Measurement:
@@ -136,23 +95,28 @@ def cross_validation_gap(out_of_fold: Sample, holdout: Sample, *, confidence: fl
     return (Finding(kind="cross_validation_gap", subject=name, grade="suspects", sentence=sentence, details=details),)
 
 
-def simpler_model(choice: Choice) -> tuple[Finding, ...]:
-    """A note naming the cheaper candidates that are not provably worse than the best, where there are any."""
-    rows = {row["candidate"]: row for row in choice.table}
-    best = next((row for row in choice.table if row.get("best")), None)
-    if best is None:
-        return ()
-    as_good = [
-        name
-        for name, row in rows.items()
-        if name != best["candidate"] and not row["provably_worse"] and row["size_bytes"] < best["size_bytes"]
-    ]
-    if not as_good:
-        return ()
-    sentence = (
-        f"{' and '.join(sorted(as_good))} {'is' if len(as_good) == 1 else 'are'} smaller than {best['candidate']}, "
-        "which has the best value, and not provably worse: the larger model has not earned its cost."
+def overfit_gap_of(examined: Examined, brief: Brief) -> Measurement:
+    """``overfit_gap`` of a model whose training rows are known, which is asked about at most 10,000 of them.
+
+    ``insufficient`` where they are not known; an error where the model answers none of its own training rows.
+    """
+    confidence, sample = brief.confidence("overfit_gap"), examined.sample
+    facts: dict[str, Any] = {"metric": "overfit_gap", "confidence": confidence, "n": sample.n}
+    if examined.train is None or examined.train_y is None:
+        return Measurement(
+            **facts, insufficient="overfit_gap needs rows that the model learned from, and none are known"
+        )
+    rows = np.sort(brief.rng("overfit_gap").permutation(examined.train.height)[: brief.most(*_TRAINING_ROWS)])
+    answered = examined.answer(examined.train[rows].select(examined.columns))
+    sound = answered.sound
+    if not sound.any():
+        return Measurement(**facts, error="the model gave no finite answer to any row that it learned from")
+    training = Sample(
+        task=sample.task,
+        y=examined.train_y[rows][sound],
+        score=answered.score[sound],
+        threshold=sample.threshold,
+        classes=sample.classes,
+        reference=sample.reference,
     )
-    details = {"best": best["candidate"], "as_good": sorted(as_good)}
-    subject = best["candidate"]
-    return (Finding(kind="simpler_model", subject=subject, grade="notes", sentence=sentence, details=details),)
+    return overfit_gap(sample, training, confidence=confidence)

@@ -1,0 +1,253 @@
+"""The whole inspection of one model: score, check, measure, judge.
+
+In: what ``inspect`` is called with. Out: an ``Inspection``. Laws: a check that cannot be asked is named with the
+reason; what rows cannot tell of a bundle is taken from its signed evidence and said to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from roadworthy import assembly
+from roadworthy.adapters.sources.row_digest import digest_rows
+from roadworthy.api.inspection.required import asked_standard
+from roadworthy.api.inspection.roles import Roles, require_time, roles_of
+from roadworthy.api.inspection.rows import Given, clusters_of, given_rows, nothing_left, outcomes, sample_of
+from roadworthy.api.subjects import Scored, Subject, subject_of
+from roadworthy.graphs.fresh_process import costs
+from roadworthy.measures.curves import exhibits_for
+from roadworthy.measures.examined import Brief, Examined
+from roadworthy.measures.quality import METRICS
+from roadworthy.measures.samples import Sample
+from roadworthy.measures.test_score import TestScoreFacts
+from roadworthy.protocols import Reporter
+from roadworthy.records.evidence import Evidence, Found, Measurement, Phase
+from roadworthy.records.project import Task
+from roadworthy.records.verdict import Verdict, Waiver
+from roadworthy.stages.inspection import CHECKS, Check, concluded, counted, inspect_all
+from roadworthy.stages.measuring import measurements
+from roadworthy.standard import CATALOGUE, Standard, judge
+from roadworthy.standard.metric import MetricKind
+
+__all__ = ["Inspection", "inspect"]
+
+_SEED = 7
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, and what it means under the standard.
+
+    ``notes`` are what a person should know of rows left out and of roles that were inferred; ``not_asked`` maps the
+    title of a check that could not be asked to the reason.
+    """
+
+    model: str
+    data: str
+    task: Task
+    target: str
+    standard: Standard
+    evidence: Evidence
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    not_asked: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """The rows that can be judged: with a score and a label."""
+
+    rows: pl.DataFrame
+    labels: pl.Series
+    scored: Scored
+
+
+def inspect(
+    model: Any,
+    data: Any,
+    y: Sequence[Any] | None = None,
+    *,
+    target: str = "",
+    standard: Mapping[str, Any] | Path | str | None = None,
+    project: Path | str = assembly.PROJECT_FILE,
+    positive: str = "",
+    threshold: float | None = None,
+    train: Any = None,
+    train_y: Sequence[Any] | None = None,
+    time: str = "",
+    entity: str = "",
+    protected: Sequence[str] = (),
+    quick: bool = False,
+    retrain: int = 0,
+    reporter: Reporter | None = None,
+) -> Inspection:
+    """Measure a model on labelled rows and judge it.
+
+    ``model``: ``latest``, ``champion`` or a number (of ``project``), a bundle's folder, an ONNX, LightGBM or XGBoost
+    file, the URL of a model behind the Open Inference Protocol, an estimator with ``predict_proba`` or ``predict``, or
+    a callable from a frame to scores. ``data``: a path, a frame, or the feature columns with the labels as ``y``.
+    ``standard``: a table, a TOML file, or None: the bundle's own, otherwise the preset "service", as far as rows can
+    tell. What rows cannot tell of a bundle (parity, leaks) is taken from its signed evidence.
+
+    ``train`` (and ``train_y``): rows that the model learned from, without which leaks across the split and overfitting
+    cannot be seen. ``time``, ``entity``, ``protected``: columns of the rows; those of a bundle's contract, or such as
+    their names and values suggest, where none are named. ``quick`` looks at fewer rows; ``retrain`` is how many
+    trainings stability may take (0: none). ``reporter`` shows the work.
+
+    A bundle's slices, entities and labels are read as its contract reads them, personal values hashed.
+
+    Raises UsageError, DataError or ModelError for what cannot be inspected. A pickle is never loaded.
+    """
+    given = given_rows(data, y, target)
+    subject = subject_of(model, given.rows, given.target, project)
+    roles = roles_of(given, subject, time=time, entity=entity, protected=protected)
+    known = _known(subject, given)
+    require_time(known.rows, roles.time)
+    sample = _sample(known, subject, roles, positive, threshold)
+    learned = None if train is None else _learned(subject, given_rows(train, train_y, given.target), sample)
+    examined = _examined(subject, known, roles, sample, learned)
+    asked = asked_standard(standard, roles.task, subject.standard, known.rows.columns, given.target)
+    brief = Brief(required=asked.standard.of_phase(Phase.RELEASE), quick=quick, seed=_SEED, retrainings=max(retrain, 0))
+    checks = (*CHECKS, _cost_check(subject, known.rows))
+    found = inspect_all(examined, brief, reporter, checks)
+    required, elsewhere = asked.measurable(_measured(found, subject))
+    evidence, waivers, today = _signed_for(subject, required, _evidence(subject, known, sample, brief, found), project)
+    return Inspection(
+        model=subject.name,
+        data=given.shown,
+        task=roles.task,
+        target=given.target,
+        standard=required,
+        evidence=evidence,
+        verdict=judge(required, evidence, waivers=waivers, today=today),
+        notes=(*roles.notes, *_notes(known, subject, elsewhere)),
+        not_asked={check.title: reason for check in checks if (reason := check.lacks(examined, brief))},
+    )
+
+
+def _known(subject: Subject, given: Given) -> _Known:
+    scored = subject.scored(given.rows, given.target)
+    answered = scored.sound & scored.labels.is_not_null().to_numpy()
+    if not answered.any():
+        raise nothing_left(scored, given)
+    return _Known(rows=scored.rows.filter(answered), labels=scored.labels.filter(answered), scored=scored)
+
+
+def _sample(known: _Known, subject: Subject, roles: Roles, positive: str, threshold: float | None) -> Sample:
+    scored = known.scored
+    answered = scored.sound & scored.labels.is_not_null().to_numpy()
+    clusters = clusters_of(known.rows, roles.entity)
+    return sample_of(known.labels, scored.scores[answered], roles.task, subject, positive, threshold, clusters)
+
+
+def _learned(subject: Subject, given: Given, sample: Sample) -> tuple[pl.DataFrame, Any]:
+    """Training rows with their outcomes, read as the others are."""
+    known = _known(subject, given)
+    return known.rows, outcomes(known.labels, sample.task, sample.classes)
+
+
+def _examined(
+    subject: Subject, known: _Known, roles: Roles, sample: Sample, learned: tuple[pl.DataFrame, Any] | None
+) -> Examined:
+    rows = known.rows.drop(known.labels.name, strict=False)
+    there = set(rows.columns)
+    columns = subject.columns or tuple(rows.columns)
+    return Examined(
+        sample=sample,
+        rows=rows,
+        columns=tuple(name for name in columns if name in there),
+        answer=subject.answer,
+        target=known.labels.name,
+        time=roles.time if roles.time in there else "",
+        entity=roles.entity if roles.entity in there else "",
+        protected=tuple(name for name in roles.protected if name in there),
+        train=None if learned is None else learned[0].drop(known.labels.name, strict=False),
+        train_y=None if learned is None else learned[1],
+        refit=subject.refit,
+        contract=subject.contract,
+    )
+
+
+_COST_METRICS = tuple(name for name, metric in CATALOGUE.items() if metric.kind is MetricKind.COST)
+
+
+def _cost_check(subject: Subject, rows: pl.DataFrame) -> Check:
+    """What a prediction costs, measured in a fresh process where the model can go there."""
+
+    def run(_examined: Examined, brief: Brief) -> Found:
+        if subject.cost is None:
+            return Found()
+        measured = subject.cost(rows, quick=brief.quick, required=brief.required)
+        return Found(measurements=costs(measured, brief.required))
+
+    def lacks(_examined: Examined, _brief: Brief) -> str:
+        return "" if subject.cost is not None else "nothing tells how to measure this model by itself"
+
+    return Check(name="cost", title="cost of a prediction", run=run, metrics=_COST_METRICS, lacks=lacks)
+
+
+def _evidence(subject: Subject, known: _Known, sample: Sample, brief: Brief, found: Found) -> Evidence:
+    own = (*measurements(sample, known.rows, brief.required), *_quarantined(known.scored))
+    here = (*own, *found.measurements, *counted(found.findings))
+    made = {one.metric for one in here}
+    signed = tuple(one for one in subject.signed if one.metric not in made)
+    return Evidence(
+        subject=subject.digest,
+        holdout=digest_rows(known.rows.lazy()),
+        measurements=(*here, *signed),
+        findings=found.findings,
+        exhibits=(*exhibits_for(sample), *found.exhibits),
+    )
+
+
+def _signed_for(
+    subject: Subject, required: Standard, evidence: Evidence, project: Path | str
+) -> tuple[Evidence, tuple[Waiver, ...], date]:
+    """The evidence with what people signed for in the project, if there is one, and the waivers that count."""
+    facts = TestScoreFacts(
+        columns=subject.columns, required=tuple(dict.fromkeys(one.metric for one in required.of_phase(Phase.RELEASE)))
+    )
+    today = assembly.SystemClock().now().date()
+    if not assembly.is_project(project):
+        return concluded(evidence, facts, (), today), (), today
+    opened = assembly.open_project(project)
+    with assembly.opened_registry(opened) as registry:
+        name = opened.spec.name
+        looks = registry.look(evidence.holdout, evidence.subject)
+        evidence = msgspec.structs.replace(evidence, looks=looks)
+        concluding = concluded(evidence, facts, registry.attestations(name), today)
+        return concluding, registry.waivers(name), today
+
+
+def _measured(found: Found, subject: Subject) -> set[str]:
+    """Metrics that this inspection can judge."""
+    checked = {one.metric for one in (*found.measurements, *subject.signed)}
+    quarantined = {"quarantined_share"} if subject.contract else set()
+    return {*METRICS, "pitfalls", "questions", *checked, *quarantined}
+
+
+def _notes(known: _Known, subject: Subject, elsewhere: Sequence[str]) -> Iterator[str]:
+    """What a person should know of rows that were left out, and of requirements that rows do not tell."""
+    yield from subject.notes
+    rows = known.scored.rows.height
+    if known.rows.height < rows:
+        yield f"{rows - known.rows.height:,} of {rows:,} rows have no score or no label and were left out"
+    for reason, count in known.scored.misread.items():
+        yield f"{count:,} labels do not meet the contract: {reason}"
+    if subject.signed:
+        carried = ", ".join(dict.fromkeys(one.metric for one in subject.signed))
+        yield f"{carried}: from the bundle's signed evidence, since rows like these cannot tell"
+    if elsewhere:
+        yield f"{', '.join(elsewhere)}: judged where the model is trained and packaged, not on rows like these"
+
+
+def _quarantined(scored: Scored) -> tuple[Measurement, ...]:
+    n = scored.rows.height
+    share = float(1 - scored.meets.mean()) if n else 0.0
+    return (Measurement(metric="quarantined_share", value=share, lower=share, upper=share, n=n, method="counted"),)

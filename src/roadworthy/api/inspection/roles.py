@@ -1,0 +1,88 @@
+"""Which columns tell time, entity and protected groups: named by the caller, by the model's contract, or inferred.
+
+In: a call's words, a subject, rows. Out: ``Roles``, with a sentence for whatever was inferred. Law: what is named must
+be there; what is inferred is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import polars as pl
+
+from roadworthy.api.inspection.rows import Given
+from roadworthy.api.subjects import Subject
+from roadworthy.errors import DataError, Problem, UnknownName
+from roadworthy.records.project import Task
+from roadworthy.transforms.inference import Inference, infer
+
+__all__ = ["Roles", "roles_of"]
+
+_LOOKED_AT = 20_000
+
+
+class Roles(msgspec.Struct, frozen=True, kw_only=True):
+    """The task and the columns that play a part; ``notes`` say what was inferred."""
+
+    task: Task
+    time: str = ""
+    entity: str = ""
+    protected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def roles_of(given: Given, subject: Subject, *, time: str, entity: str, protected: Sequence[str]) -> Roles:
+    """What the caller names, else what the subject's contract declares, else what the rows suggest.
+
+    A subject with a contract is not guessed at. UnknownName for a column that is not there.
+    """
+    for name in (*filter(None, (time, entity)), *protected):
+        if name not in given.rows.columns:
+            raise UnknownName("column", name, given.rows.columns)
+    if subject.contract and subject.task is not None:
+        return Roles(
+            task=subject.task,
+            time=time or subject.time,
+            entity=entity or subject.entity,
+            protected=tuple(protected) or subject.protected,
+        )
+    found = _inferred(given)
+    roles = Roles(
+        task=subject.task or found.task,
+        time=time or (found.time if _usable_time(given.rows, found.time) else ""),
+        entity=entity or found.entity,
+        protected=tuple(protected) or found.protected,
+    )
+    asked = {"time": time, "entity": entity, "protected": protected}
+    return msgspec.structs.replace(roles, notes=tuple(_said(roles, asked)))
+
+
+def _inferred(given: Given) -> Inference:
+    """What the first rows suggest."""
+    return infer(given.rows.head(_LOOKED_AT), target=given.target, source_name=given.shown)
+
+
+def _usable_time(rows: pl.DataFrame, name: str) -> bool:
+    """Text that only looks like a time cannot order rows here: a contract would have to read it first."""
+    return bool(name) and rows.schema[name].is_temporal()
+
+
+def _said(roles: Roles, asked: dict[str, str | Sequence[str]]) -> Iterator[str]:
+    if roles.time and not asked["time"]:
+        yield f"{roles.time} is taken for the time of the rows (--time names another)"
+    if roles.entity and not asked["entity"]:
+        yield f"intervals are clustered by {roles.entity}, which looks like an entity (--entity names another)"
+    if roles.protected and not asked["protected"]:
+        shown = ", ".join(roles.protected)
+        yield f"{shown}: looks protected by its name, so its groups are compared (--protected names others)"
+
+
+def require_time(rows: pl.DataFrame, name: str) -> None:
+    """DataError where a column that is named as time holds none."""
+    if name and not (rows.schema[name].is_temporal() or rows.schema[name].is_numeric()):
+        raise DataError(
+            f"column {name} holds no times",
+            problems=[Problem(f"type {rows.schema[name]}", where=f"column {name}", expected="dates, times or numbers")],
+            next_step="give rows with a typed time column (Parquet), or leave --time out",
+        )
