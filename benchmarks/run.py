@@ -31,11 +31,13 @@ QUICK: dict[str, list[str]] = {
     "intervals_coverage": ["--holdouts", "20", "--rows", "200", "--population-rows", "50000"],
     "guarantees": ["--repetitions", "20", "--rows", "200", "--population-rows", "50000"],
     "leaks": ["--seeds", "1", "--honest", "4", "--rows", "5000"],
+    "weak_slices": ["--seeds", "2", "--repetitions", "10"],
+    "conformal": ["--repetitions", "10", "--rows", "200", "--population-rows", "20000"],
 }
 """Every benchmark in the order in which they run, with what makes it small."""
 
 TAKES_FOLDER = ("start", "contract_check", "flow", "score")
-TAKES_TABLES = ("intervals_coverage", "guarantees", "leaks")
+TAKES_TABLES = ("intervals_coverage", "guarantees", "leaks", "weak_slices")
 
 
 def words(name: str, asked_for: Any, results: Path) -> list[str]:

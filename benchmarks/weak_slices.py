@@ -16,9 +16,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,10 +131,15 @@ def shuffled(seed: int, table: pl.DataFrame, wrong: Mask) -> Tried:
     return Tried(found=False, reported=len(weak_groups(examined, Brief(seed=seed)).groups))
 
 
-def each(work: Callable[[int], Tried], seeds: Iterable[int]) -> list[Tried]:
-    """Every seed, on all cores."""
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("fork")) as pool:
-        return list(pool.map(work, seeds, chunksize=5))
+@cache
+def workers() -> ProcessPoolExecutor:
+    """One process a core, new ones and not forks: threads of Polars and OpenMP do not survive a fork."""
+    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn"))
+
+
+def each(work: Callable[[int], Tried], seeds: range) -> list[Tried]:
+    """Every seed, on all cores; a handful in this process."""
+    return [work(seed) for seed in seeds] if len(seeds) < 10 else list(workers().map(work, seeds, chunksize=5))
 
 
 def planted_part(result: Result, seeds: int, rows: int) -> None:
@@ -240,7 +245,7 @@ def real_part(result: Result, folder: Path, seeds: int, repetitions: int) -> Non
     outcomes = each(partial(shuffled, table=real.table, wrong=wrong), range(seeds))
     nothing(result, "errors of the model on Adult, shuffled", outcomes)
     people = real.table.select("sex", "race")
-    fairness_part(result, "Adult, sex and race", real.sample, people, rows=5_000, repetitions=repetitions)
+    fairness_part(result, "Adult, sex and race", real.sample, people, rows=15_000, repetitions=repetitions)
 
 
 def arguments() -> Any:

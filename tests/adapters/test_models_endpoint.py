@@ -39,7 +39,7 @@ def matrix_model() -> bytes:
         helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2]),
     ]
-    weights = [numpy_helper.from_array(WEIGHTS, "W"), numpy_helper.from_array(np.float32([[1]]), "one")]
+    weights = [numpy_helper.from_array(WEIGHTS, "W"), numpy_helper.from_array(np.ones((1, 1), dtype=np.float32), "one")]
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", 3])], outputs, weights
     )
@@ -64,7 +64,7 @@ def column_model() -> bytes:
     ]
     graph = helper.make_graph(
         nodes, "g", inputs, [helper.make_tensor_value_info("score", TensorProto.DOUBLE, ["N", 1])],
-        [numpy_helper.from_array(np.float64([[-100]]), "minus")],
+        [numpy_helper.from_array(np.full((1, 1), -100.0), "minus")],
     )  # fmt: skip
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()

@@ -6,6 +6,7 @@ import bz2
 import pickle
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def exported(*last: str, width: int = 3, outputs: tuple[str, ...] = ("out",), fi
     names[-1] = outputs[-1]
     nodes = [helper.make_node("MatMul", ["input", "W"], [names[0]])]
     for kind, source, result in zip(last, names, names[1:], strict=False):
-        axis = {"axis": 1} if kind in {"Softmax", "LogSoftmax"} else {}
+        axis: dict[str, Any] = {"axis": 1} if kind in {"Softmax", "LogSoftmax"} else {}
         nodes.append(helper.make_node(kind, [source], [result], **axis))
     listed = []
     for name in outputs:
@@ -209,7 +210,7 @@ class Boom:
 
 
 PICKLES: dict[str, Callable[[Any], bytes]] = {
-    **{f"protocol {number}": lambda thing, number=number: pickle.dumps(thing, number) for number in range(6)},
+    **{f"protocol {number}": partial(pickle.dumps, protocol=number) for number in range(6)},
     "large, protocol 0": lambda thing: pickle.dumps([thing, *map(str, range(9_000))], 0),
     "large, protocol 4": lambda thing: pickle.dumps([thing, *map(str, range(9_000))], 4),
     "zlib": lambda thing: zlib.compress(pickle.dumps(thing)),

@@ -18,6 +18,8 @@ TINY = {
     "intervals_coverage": ["--holdouts", "2", "--rows", "200", "--population-rows", "20000"],
     "guarantees": ["--repetitions", "2", "--rows", "200", "--population-rows", "20000"],
     "leaks": ["--seeds", "1", "--honest", "2", "--rows", "3000"],
+    "weak_slices": ["--seeds", "1", "--rows", "2000", "--repetitions", "3"],
+    "conformal": ["--repetitions", "2", "--rows", "200", "--population-rows", "5000"],
 }
 EXPECTED = {
     "start": "`roadworthy --help`",
@@ -27,6 +29,8 @@ EXPECTED = {
     "intervals_coverage": "| accuracy |",
     "guarantees": "| precision >= 0.8 |",
     "leaks": "4 % exact duplicates across the split",
+    "weak_slices": "| two intervals |",
+    "conformal": "| three classes |",
 }
 
 

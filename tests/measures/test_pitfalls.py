@@ -122,9 +122,11 @@ def scored(n: int, skill: float, rare: float, seed: int = 0, reference: tuple[fl
 
 
 def test_accuracy_that_a_constant_answer_reaches_is_a_paradox() -> None:
-    (found,) = accuracy_paradox(scored(2000, 0.5, 0.04))
+    (found,) = accuracy_paradox(scored(2000, 0.2, 0.4))
     assert found.grade == "suspects"
     assert "most frequent class" in found.sentence
+    (hidden,) = accuracy_paradox(scored(2000, 0.5, 0.04))
+    assert hidden.grade == "fails"
     assert accuracy_paradox(scored(2000, 3.0, 0.5)) == ()
     (rare,) = class_imbalance(scored(2000, 0.5, 0.04))
     assert rare.subject == "yes"

@@ -34,7 +34,7 @@ __all__ = [
 
 CLIP = 1e-7
 _WORST_LOG_LOSS = -math.log(CLIP)
-_UNSEEN_SQUARES = 3.0
+_UNSEEN_SQUARES = 2.5
 _UNSEEN_RATIO = 2.0
 """Squared errors have longer tails than other losses: so many rows like the worst may be missing (``skewed_t``)."""
 

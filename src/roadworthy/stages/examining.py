@@ -61,6 +61,7 @@ def examined_candidate(
         train_y=labelled.outcomes(learned),
         refit=refit_by(trainers[name], candidate.parameters, spec, columns, len(trained.classes)),
         contract=True,
+        groups_apart=spec.data.entity_disjoint or not spec.data.time,
     )
 
 

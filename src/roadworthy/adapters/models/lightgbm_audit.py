@@ -77,7 +77,7 @@ def _split_fault(columns: Mapping[str, list[float]], leaves: int, features: int)
 
 def _inside(child: int, node: int, leaves: int) -> bool:
     """A leaf is written as −1 − its number; a node stands after its parent."""
-    return True if child >= 0 else -1 - child < leaves
+    return node < child < leaves - 1 if child >= 0 else -1 - child < leaves
 
 
 def _numbers(words: str) -> list[float]:

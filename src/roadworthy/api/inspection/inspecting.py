@@ -7,7 +7,7 @@ reason; what rows cannot tell of a bundle is taken from its signed evidence and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import polars as pl
 from roadworthy import assembly
 from roadworthy.adapters.sources.row_digest import digest_rows
 from roadworthy.api.inspection.required import asked_standard
-from roadworthy.api.inspection.roles import Roles, require_time, roles_of
+from roadworthy.api.inspection.roles import Roles, require_time, roles_of, with_times
 from roadworthy.api.inspection.rows import Given, clusters_of, given_rows, nothing_left, outcomes, sample_of
 from roadworthy.api.subjects import Scored, Subject, subject_of
+from roadworthy.api.subjects.reading import numbers_read
 from roadworthy.graphs.fresh_process import costs
 from roadworthy.measures.curves import exhibits_for
 from roadworthy.measures.examined import Brief, Examined
@@ -107,10 +108,9 @@ def inspect(
     given = given_rows(data, y, target)
     subject = subject_of(model, given.rows, given.target, project)
     roles = roles_of(given, subject, time=time, entity=entity, protected=protected)
-    known = _known(subject, given)
-    require_time(known.rows, roles.time)
+    known = _timed(_known(subject, given), subject, roles.time)
     sample = _sample(known, subject, roles, positive, threshold)
-    learned = None if train is None else _learned(subject, given_rows(train, train_y, given.target), sample)
+    learned = None if train is None else _learned(subject, given_rows(train, train_y, given.target), roles, sample)
     examined = _examined(subject, known, roles, sample, learned)
     asked = asked_standard(standard, roles.task, subject.standard, known.rows.columns, given.target)
     brief = Brief(required=asked.standard.of_phase(Phase.RELEASE), quick=quick, seed=_SEED, retrainings=max(retrain, 0))
@@ -136,7 +136,10 @@ def _known(subject: Subject, given: Given) -> _Known:
     answered = scored.sound & scored.labels.is_not_null().to_numpy()
     if not answered.any():
         raise nothing_left(scored, given)
-    return _Known(rows=scored.rows.filter(answered), labels=scored.labels.filter(answered), scored=scored)
+    rows, labels = scored.rows.filter(answered), scored.labels.filter(answered)
+    if not subject.contract:  # text files hold only text; a contract has read them already
+        rows = numbers_read(rows.drop(labels.name)).with_columns(labels)
+    return _Known(rows=rows, labels=labels, scored=scored)
 
 
 def _sample(known: _Known, subject: Subject, roles: Roles, positive: str, threshold: float | None) -> Sample:
@@ -146,9 +149,17 @@ def _sample(known: _Known, subject: Subject, roles: Roles, positive: str, thresh
     return sample_of(known.labels, scored.scores[answered], roles.task, subject, positive, threshold, clusters)
 
 
-def _learned(subject: Subject, given: Given, sample: Sample) -> tuple[pl.DataFrame, Any]:
+def _timed(known: _Known, subject: Subject, time: str) -> _Known:
+    """The same with its time read, unless the model itself reads that column as it stands."""
+    if not subject.contract and time not in subject.columns:
+        known = replace(known, rows=with_times(known.rows, time))
+    require_time(known.rows, time)
+    return known
+
+
+def _learned(subject: Subject, given: Given, roles: Roles, sample: Sample) -> tuple[pl.DataFrame, Any]:
     """Training rows with their outcomes, read as the others are."""
-    known = _known(subject, given)
+    known = _timed(_known(subject, given), subject, roles.time)
     return known.rows, outcomes(known.labels, sample.task, sample.classes)
 
 

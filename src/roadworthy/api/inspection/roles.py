@@ -15,9 +15,10 @@ from roadworthy.api.inspection.rows import Given
 from roadworthy.api.subjects import Subject
 from roadworthy.errors import DataError, Problem, UnknownName
 from roadworthy.records.project import Task
+from roadworthy.transforms.cleaning.times import text_to_time
 from roadworthy.transforms.inference import Inference, infer
 
-__all__ = ["Roles", "roles_of"]
+__all__ = ["Roles", "require_time", "roles_of", "with_times"]
 
 _LOOKED_AT = 20_000
 
@@ -64,8 +65,11 @@ def _inferred(given: Given) -> Inference:
 
 
 def _usable_time(rows: pl.DataFrame, name: str) -> bool:
-    """Text that only looks like a time cannot order rows here: a contract would have to read it first."""
-    return bool(name) and rows.schema[name].is_temporal()
+    """Whether rows can be ordered by a column that looks like a time."""
+    if not name:
+        return False
+    read = with_times(rows.select(name), name).get_column(name)
+    return read.dtype.is_temporal() and read.null_count() <= rows.get_column(name).null_count()
 
 
 def _said(roles: Roles, asked: dict[str, str | Sequence[str]]) -> Iterator[str]:
@@ -78,11 +82,21 @@ def _said(roles: Roles, asked: dict[str, str | Sequence[str]]) -> Iterator[str]:
         yield f"{shown}: looks protected by its name, so its groups are compared (--protected names others)"
 
 
+def with_times(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The rows with a time that is written as ISO 8601 read as one; what cannot be read so is missing."""
+    if name not in rows.columns or rows.schema[name] != pl.String:
+        return rows
+    return rows.with_columns(text_to_time(pl.col(name).str.strip_chars(), "").alias(name))
+
+
 def require_time(rows: pl.DataFrame, name: str) -> None:
     """DataError where a column that is named as time holds none."""
-    if name and not (rows.schema[name].is_temporal() or rows.schema[name].is_numeric()):
+    if not name or name not in rows.columns:
+        return
+    kind = rows.schema[name]
+    if not (kind.is_temporal() or kind.is_numeric()) or rows.get_column(name).null_count() == rows.height:
         raise DataError(
             f"column {name} holds no times",
-            problems=[Problem(f"type {rows.schema[name]}", where=f"column {name}", expected="dates, times or numbers")],
-            next_step="give rows with a typed time column (Parquet), or leave --time out",
+            problems=[Problem(f"type {kind}", where=f"column {name}", expected="dates, ISO 8601 texts or numbers")],
+            next_step="write times as 2026-11-20 10:30:00, or leave --time out",
         )

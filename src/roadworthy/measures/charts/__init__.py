@@ -20,7 +20,7 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 
 from roadworthy.measures.charts import candidates as _candidates
-from roadworthy.measures.charts import decisions, estimates, probes, uncertainty
+from roadworthy.measures.charts import decisions, estimates, groups, later, probes, uncertainty, worth
 from roadworthy.measures.charts.candidates import candidates_exhibit, training_exhibit
 from roadworthy.measures.charts.describe import describe
 from roadworthy.measures.charts.render import to_png, to_svg
@@ -31,13 +31,19 @@ __all__ = ["Reference", "candidates_exhibit", "chart_for", "describe", "to_png",
 
 _CHARTS: dict[str, Callable[[Exhibit, Sequence[Reference]], alt.TopLevelMixin | None]] = {
     "actual_predicted": estimates.actual_predicted,
+    "ageing": later.ageing,
     "calibration": decisions.calibration,
     "candidates": _candidates.candidates,
     "conformal": uncertainty.conformal,
     "confusion": decisions.confusion,
     "dependence": probes.dependence,
     "explained_rows": probes.explained_rows,
+    "fairness": groups.fairness,
+    "fairness_crossed": groups.fairness,
+    "feature_cost": worth.feature_cost,
     "importance": estimates.importance,
+    "operating_points": groups.operating_points,
+    "over_time": later.over_time,
     "per_class": decisions.per_class,
     "pr": decisions.precision_recall,
     "referral": uncertainty.referral,
@@ -47,6 +53,8 @@ _CHARTS: dict[str, Callable[[Exhibit, Sequence[Reference]], alt.TopLevelMixin | 
     "scores": decisions.scores,
     "tradeoff": decisions.tradeoff,
     "training": _candidates.training,
+    "trainings": later.trainings,
+    "weak_slices": groups.weak_slices,
 }
 
 

@@ -88,14 +88,23 @@ def _explained_rows(exhibit: Exhibit) -> str:
     return f"Greatest effects: {'; '.join(said)}."
 
 
+def _conformal(exhibit: Exhibit) -> str:
+    rows = drawable_rows(exhibit, ["coverage"])[:9]
+    names = labels(row.get("group") for row in rows)
+    said = [f"{names[row.get('group')]} {row['coverage']:.1%}" for row in rows]
+    return f"Coverage: {'; '.join(said)}." if said else ""
+
+
 _WORDS: dict[str, Callable[[Exhibit], str]] = {
     "calibration": _ends("predicted", "observed", "Observed share at predicted probability"),
     "candidates": _candidates,
+    "conformal": _conformal,
     "confusion": _confusion,
     "dependence": _dependence,
     "explained_rows": _explained_rows,
     "importance": _importance,
     "pr": _ends("recall", "precision", "Precision at recall"),
+    "referral": _ends("referred", "quality", "Quality of the rest at share of rows referred"),
     "robustness": _robustness,
     "roc": _ends("false_positive_rate", "true_positive_rate", "Share of events found at share of false positives"),
     "tradeoff": _ends("threshold", "accuracy", "Accuracy at threshold"),

@@ -8,6 +8,7 @@ what compares the sides of the split needs both.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,26 +130,30 @@ def _asked(table: _Table, proven: list[Finding], suspected: list[Finding], brief
 
 
 def _confirmed(surrogate: Surrogate, found: list[Finding], table: _Table, gone: set[str]) -> list[Finding]:
-    """Powers, held against what the columns that nobody accuses reach together.
+    """Powers, held against what the other columns reach together.
 
-    Where that is nearly as much, a power that fails is a suspicion only; where it is as much and great, a suspicion of
-    power alone is none: the honest columns say the same.
+    A power that fails is a suspicion only, where the columns that do not fail reach nearly as much. A suspicion of
+    power alone is none, where the columns that nobody accuses reach as much, and that is great: they say the same.
     """
-    accused = gone | {finding.subject for finding in found}
-    others = [name for name in table.columns if name not in accused]
-    if not found or not others:
-        return found
-    rest = surrogate.quality(others).power
-    judged = []
-    for finding in found:
-        step = logit(finding.details["power"]) - logit(rest) if "power" in finding.details else _CONFIRMED_STEP
-        if step <= 0 and rest >= _TELLING:
-            continue
-        if finding.grade == "fails" and step < _CONFIRMED_STEP:
-            judged.append(_suspected(finding))
-        else:
-            judged.append(finding)
-    return judged
+    failing = {finding.subject for finding in found if finding.grade == "fails"}
+    rest = _together(surrogate, table, gone | failing) if failing else 0.5
+    found = [
+        _suspected(finding) if finding.grade == "fails" and _above(finding, rest) < _CONFIRMED_STEP else finding
+        for finding in found
+    ]
+    honest = _together(surrogate, table, gone | {finding.subject for finding in found}) if found else 0.5
+    return [finding for finding in found if honest < _TELLING or _above(finding, honest) > 0]
+
+
+def _together(surrogate: Surrogate, table: _Table, without: set[str]) -> float:
+    """The power that all columns but these reach together."""
+    others = [name for name in table.columns if name not in without]
+    return surrogate.quality(others).power if others else 0.5
+
+
+def _above(finding: Finding, rest: float) -> float:
+    """By how much a column's own power exceeds another; without bound for what was not found by power."""
+    return logit(finding.details["power"]) - logit(rest) if "power" in finding.details else math.inf
 
 
 def _suspected(finding: Finding) -> Finding:

@@ -34,5 +34,5 @@ def pitfalls(examined: Examined, brief: Brief) -> Found:
             *overfitting(gap),
             *simpler_stand_in(examined, brief),
             *random_against_honest(examined, brief),
-        )
+        ),
     )

@@ -7,6 +7,7 @@ where its bounds prove it.
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +57,9 @@ def random_against_honest(examined: Examined, brief: Brief) -> tuple[Finding, ..
         reason = f"only {fewest} rows could train each way, and {_LEAST_TRAINING} are needed"
         return split_gap_finding(unmeasured_gap(kind, _STAND_IN, sample.task, reason))
     first, second = (_scored(part.sample, lesson, arms) for arms in (honest, random))
-    return split_gap_finding(split_gap(first, second, kind=kind, candidate=_STAND_IN, trained_rows=fewest))
+    gap = split_gap(first, second, kind=kind, candidate=_STAND_IN, trained_rows=fewest)
+    told = gap.sentence.replace("training rows.", "of the rows inspected.")  # these trained nothing but the stand-in
+    return split_gap_finding(msgspec.structs.replace(gap, sentence=told))
 
 
 def _pool(examined: Examined, brief: Brief) -> NDArray[np.int64]:
