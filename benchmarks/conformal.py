@@ -24,8 +24,16 @@ from roadworthy.measures.intervals import Bounds
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.uncertainty import ConformalPlan
 from roadworthy.measures.uncertainty.conformal import fit_conformal
-from roadworthy.measures.uncertainty.crossfit import Measured, mean_size, measure_parts, pinball_losses, share_referred
-from roadworthy.measures.uncertainty.parts import mean_of, parts_of, share_of
+from roadworthy.measures.uncertainty.crossfit import (
+    Measured,
+    mean_pinball,
+    mean_size,
+    measure_parts,
+    pinball_losses,
+    share_covered,
+    share_referred,
+)
+from roadworthy.measures.uncertainty.parts import parts_of
 from roadworthy.measures.uncertainty.support import fit_support
 from roadworthy.records.project import Task
 
@@ -89,7 +97,7 @@ def bounds_of(sample: Sample, rng: np.random.Generator) -> dict[str, Bounds]:
     rows = pl.DataFrame({"row": np.arange(sample.n)})
     measured = measure_parts(sample, parts_of(Examined(sample=sample, rows=rows, columns=("row",), answer=silent), rng))
     found = {
-        "coverage": share_of(measured.covered, measured.ways, CONFIDENCE),
+        "coverage": share_covered(measured, CONFIDENCE),
         "referred": share_referred(measured.refers, measured, CONFIDENCE),
     }
     return found | _own(measured)
@@ -97,8 +105,7 @@ def bounds_of(sample: Sample, rng: np.random.Generator) -> dict[str, Bounds]:
 
 def _own(measured: Measured) -> dict[str, Bounds]:
     if measured.sample.task is Task.REGRESSION:
-        losses = pinball_losses(measured.sample, measured.ends)
-        return {"pinball": mean_of(losses, measured.ways, CONFIDENCE)}
+        return {"pinball": mean_pinball(measured, CONFIDENCE)}
     return {"set_size": mean_size(measured, CONFIDENCE)}
 
 

@@ -28,6 +28,7 @@ QUICK: dict[str, list[str]] = {
     "contract_check": ["--rows", "20000", "--runs", "2"],
     "flow": ["--rows", "10000", "20000", "--runs", "1", "--probe-mib", "1"],
     "score": ["--rows", "20000", "--runs", "1"],
+    "inspection": ["--rows", "3000", "--wide-rows", "200", "--runs", "1"],
     "intervals_coverage": ["--holdouts", "20", "--rows", "200", "--population-rows", "50000"],
     "guarantees": ["--repetitions", "20", "--rows", "200", "--population-rows", "50000"],
     "leaks": ["--seeds", "1", "--honest", "4", "--rows", "5000"],

@@ -20,8 +20,15 @@ from roadworthy.measures.intervals import NotEnough
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.uncertainty import ConformalPlan, SupportPlan, uncertainty
 from roadworthy.measures.uncertainty.conformal import fit_conformal
-from roadworthy.measures.uncertainty.crossfit import mean_size, measure_parts, pinball_losses, share_referred
-from roadworthy.measures.uncertainty.parts import mean_of, parts_of, share_of
+from roadworthy.measures.uncertainty.crossfit import (
+    mean_pinball,
+    mean_size,
+    measure_parts,
+    pinball_losses,
+    share_covered,
+    share_referred,
+)
+from roadworthy.measures.uncertainty.parts import parts_of
 from roadworthy.measures.uncertainty.support import fit_support
 from roadworthy.records.evidence import Found, Measurement
 from roadworthy.records.project import Task
@@ -113,14 +120,12 @@ def test_the_bounds_hold_for_the_plan_that_would_be_served(task: Task, clustered
         applied = plan.apply(score)
         measured = measure_parts(sample, parts_of(examined_of(sample), np.random.default_rng(seed)))
         bounds = {
-            "coverage": share_of(measured.covered, measured.ways, 0.95),
+            "coverage": share_covered(measured, 0.95),
             "referred": share_referred(measured.refers, measured, 0.95),
         }
         truth = {"referred": plan.refers(score).mean()}
         if task is Task.REGRESSION:
-            bounds["pinball"] = mean_of(
-                pinball_losses(sample.take(measured.places), measured.ends), measured.ways, 0.95
-            )
+            bounds["pinball"] = mean_pinball(measured, 0.95)
             truth["pinball"] = pinball_losses(population, applied).mean()
             truth["coverage"] = ((applied[:, 0] <= population.y) & (population.y <= applied[:, 1])).mean()
         else:

@@ -35,14 +35,19 @@ def conformal(exhibit: Exhibit, _references: Sequence[Reference] = ()) -> Chart:
     y = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(ticks=False, grid=False, labelColor=INK))
     dots = alt.Chart(source(shown)).mark_circle(color=BLUE, size=60, opacity=1)
     dots = dots.encode(
-        x=x_axis("coverage", "share of rows whose truth is in the set", domain=domain, grid=True, format="%"), y=y
+        x=x_axis(
+            "coverage", "share of rows whose truth is in the set (dotted: 90 %)", domain=domain, grid=True, format="%"
+        ),
+        y=y,
     )
     bounded = [row for row in shown if is_number(row.get("lower")) and is_number(row.get("upper"))]
     rules = (
-        alt.Chart(source(bounded)).mark_rule(color=BLUE, strokeWidth=2).encode(x=alt.X("lower:Q"), x2="upper:Q", y=y)
+        alt.Chart(source(bounded))
+        .mark_rule(color=BLUE, strokeWidth=2)
+        .encode(x=alt.X("lower:Q", scale=alt.Scale(domain=domain, nice=False)), x2="upper:Q", y=y)
     )
     wanted = Reference(of="coverage", value=LEVEL, label="90 %")
-    lines = upright([wanted], "coverage", middle=sum(domain) / 2)
+    lines = upright([wanted], "coverage", quiet=True)
     return sized(*([rules] if bounded else []), dots, *lines, width=WIDTH - 90, height=max(60, 24 * len(order)))
 
 

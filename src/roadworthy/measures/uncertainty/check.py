@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import Bounds, NotEnough
 from roadworthy.measures.uncertainty.conformal import LEVEL
-from roadworthy.measures.uncertainty.crossfit import Measured, mean_size, measure_parts, pinball_losses, share_referred
+from roadworthy.measures.uncertainty.crossfit import (
+    Measured,
+    mean_pinball,
+    mean_size,
+    measure_parts,
+    share_covered,
+    share_referred,
+)
 from roadworthy.measures.uncertainty.groups import conformal_exhibits
-from roadworthy.measures.uncertainty.parts import Parts, mean_of, parts_of, share_of
+from roadworthy.measures.uncertainty.parts import Parts, parts_of, share_of
 from roadworthy.measures.uncertainty.referral import doubts, referral_exhibit, referral_finding
 from roadworthy.measures.uncertainty.support import fit_support
 from roadworthy.records.evidence import Finding, Found, Measurement
@@ -62,11 +69,11 @@ def _found(
     sample, ways = measured.sample, measured.ways
     refers = measured.refers if outside is None else measured.refers | outside
     told: dict[str, Callable[[float], Bounds]] = {
-        "coverage": lambda level: share_of(measured.covered, ways, level),
+        "coverage": lambda level: share_covered(measured, level),
         "referred": lambda level: share_referred(refers, measured, level),
     }
     if sample.task is Task.REGRESSION:
-        told["pinball"] = lambda level: mean_of(pinball_losses(sample, measured.ends), ways, level)
+        told["pinball"] = lambda level: mean_pinball(measured, level)
     else:
         told["set_size"] = lambda level: mean_size(measured, level)
     if outside is not None:
