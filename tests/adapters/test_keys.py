@@ -119,7 +119,19 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch: pytest.M
     for start in range(0, 1000, 50):
         piece = pl.Series([str(number) for number in range(start, start + 50)])
         assert hasher.hash(piece).equals(HASHER.hash(piece))
-        assert len(hasher._hashes) <= 150
+        assert len(hasher._seen.hashes) == len(hasher._seen.texts) <= 150
+
+
+@pytest.mark.parametrize(("slots", "piece"), [(1, 7), (3, 1), (16, 1000)])
+def test_texts_that_share_a_slot_keep_their_own_hashes(slots: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SLOTS", slots)
+    monkeypatch.setattr(module, "_PIECE", piece)
+    monkeypatch.setattr(module, "_REMEMBERED", 30)
+    hasher = Hasher(b"k" * 32)
+    numbers = [*range(20), *range(20), *range(40, 10, -1), *range(25)]
+    texts = pl.Series("who", [None if number % 9 == 4 else f" {number}" * (number % 7 > 0) for number in numbers])
+    for _ in range(2):
+        assert hasher.hash(texts).to_list() == [HASHER.hash_one(text) for text in texts]
 
 
 def test_a_key_has_32_bytes() -> None:

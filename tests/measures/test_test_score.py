@@ -52,6 +52,14 @@ def importance(**uppers: float | None) -> Exhibit:
     return Exhibit(name="importance", title="What the model relies on", columns=columns)
 
 
+def feature_cost(**features: tuple[float | None, float | None]) -> Exhibit:
+    """Features with their share of the time and the upper bound of their benefit."""
+    shares, uppers = [list(side) for side in zip(*features.values(), strict=True)]
+    took = [None if share is None else 2 * share for share in shares]
+    columns = {"column": list(features), "microseconds": took, "time_share": shares, "benefit_upper": uppers}
+    return Exhibit(name="feature_cost", title="What each feature costs and is worth", columns=columns)
+
+
 FOUND = Found(
     measurements=(
         exact("quarantined_share", 0.02),
@@ -69,7 +77,7 @@ FOUND = Found(
     ),
     exhibits=(
         importance(n=0.4, band=0.2, ratio=0.1),
-        Exhibit(name="feature_cost", title="What each feature costs", columns={"column": list(COLUMNS)}),
+        feature_cost(ratio=(1.0, 0.2)),
     ),
 )
 FULL = TestScoreFacts(
@@ -400,3 +408,26 @@ def test_the_page_says_what_earns_each_point() -> None:
     rows = re.findall(r"^\| `(\w+-\d)` \| (.+) \|$", section, re.MULTILINE)
     assert tuple(test for test, _ in rows) == ML_TESTS
     assert {test for test, words in rows if words.startswith("by hand")} == BY_HAND_ONLY
+
+
+@pytest.mark.parametrize(
+    ("exhibit", "how"),
+    [
+        (feature_cost(ratio=(1.0, 0.2)), How.AUTOMATIC),
+        (feature_cost(ratio=(0.2, 0.001), other=(0.8, 0.2)), How.AUTOMATIC),
+        (feature_cost(ratio=(0.9, 0.009), other=(0.1, 0.2)), How.REFUTED),
+        (feature_cost(ratio=(None, 0.2)), How.NONE),
+        (feature_cost(ratio=(1.0, None)), How.NONE),
+        (feature_cost(other=(1.0, 0.2)), How.NONE),
+        (Exhibit(name="feature_cost", title="", columns={"column": ["ratio"]}), How.NONE),
+    ],
+    ids=["weighed", "cheap and useless", "dear and useless", "untimed", "unweighed", "another's", "no figures"],
+)
+def test_the_cost_of_features_counts_only_with_figures(exhibit: Exhibit, how: How) -> None:
+    assert of(with_(exhibits=(FOUND.exhibits[0], exhibit)))["data-3"].how is how
+
+
+def test_without_declared_features_nothing_was_timed() -> None:
+    point = of(replace(FULL, spec=spec(features={})))["data-3"]
+    assert point.how is How.NONE
+    assert "no feature is declared" in point.sentence

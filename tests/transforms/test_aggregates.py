@@ -139,6 +139,29 @@ def test_order_of_rows_does_not_matter(rows: list[Row], seed: int, function: Fun
     assert bits(found["f"]) == bits(compute(frame, asked, time="time")[0])
 
 
+@pytest.mark.parametrize("kind", [pl.Int64, pl.Float64, pl.String, pl.Categorical, pl.Boolean])
+@pytest.mark.parametrize("bits_left", [0, 1, 2])
+def test_entities_of_one_hash_stay_apart(kind: Any, bits_left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    frame = pl.DataFrame(
+        {
+            "entity": pl.Series(rng.integers(0, 2 if kind is pl.Boolean else 9, 300)).cast(pl.Int64),
+            "time": pl.Series(rng.integers(0, 50, 300)).cast(pl.Datetime("us")),
+            "value": rng.normal(size=300),
+        }
+    )
+    frame = frame.with_columns(
+        pl.col("entity").cast(pl.String).cast(kind)
+        if kind in (pl.String, pl.Categorical)
+        else pl.col("entity").cast(kind)
+    )
+    asked = {"f": look(Function.SUM), "g": look(Function.LAST, window=20)}
+    wanted = compute(frame, asked, time="time")
+    monkeypatch.setattr(past, "_UPPER", np.uint64(((1 << bits_left) - 1) << 62))
+    found = compute(frame, asked, time="time")
+    assert [bits(series) for series in found] == [bits(series) for series in wanted]
+
+
 @pytest.mark.parametrize("function", list(Function))
 def test_blocks_are_cut_between_entities_without_a_trace(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)

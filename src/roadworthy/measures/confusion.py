@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,9 +134,13 @@ def _from_matrix(
     ends = []
     for probability, masses in ((1 - confidence, _LOW), (confidence, _HIGH)):
         prior = _prior(len(counts), *masses)
-        drawn = formula(_drawn(believed.tobytes(), prior.tobytes(), draws, sample.seed)).astype(np.float64)
-        bend = float(drawn.mean() - formula(_margins(believed + prior)).real)
-        ends.append(float(np.clip(np.quantile(drawn, probability) - 2 * bend, low, 1.0)))
+        margins = _drawn(believed.tobytes(), prior.tobytes(), draws, sample.seed)
+        drawn = formula(margins).astype(np.float64)
+        # around the mean of the draws, not of the posterior: the luck of the draw then cancels to first order
+        middle = float(formula(_Margins(*(part.mean(axis=0) for part in margins))).real)
+        luck = middle - float(formula(_margins(believed + prior)).real)
+        bend = float(drawn.mean()) - middle
+        ends.append(float(np.clip(np.quantile(drawn, probability) - 2 * bend - luck, low, 1.0)))
     lower, upper = ends
     groups = cluster_count(sample.clusters)
     method = "Dirichlet posterior of the confusion matrix" + (", clustered by entity" if groups else "")
@@ -156,11 +161,12 @@ def _drawn(cells: bytes, masses: bytes, draws: int, seed: int) -> _Margins:
     """Margins of matrices drawn from the posterior [D, K]; empty cells of a row are drawn as one and spread evenly.
 
     ``cells`` and ``masses`` are the bytes of the matrix and of the prior, so that the metrics of one sample share their
-    draws. Very large matrices get fewer of them, but 1,000 at least.
+    draws; other samples get others, so that what is left of their luck is no bias. Very large matrices get fewer draws,
+    but 1,000 at least.
     """
     believed, prior = np.frombuffer(cells), np.frombuffer(masses)
     k = math.isqrt(len(believed))
-    believed, prior, rng = believed.reshape(k, k), prior.reshape(k, k), np.random.default_rng(seed)
+    believed, prior, rng = believed.reshape(k, k), prior.reshape(k, k), np.random.default_rng([seed, crc32(cells)])
     kept = (believed > 0) | np.eye(k, dtype=bool)
     truth, said = np.nonzero(kept)
     empty = ~kept

@@ -36,6 +36,7 @@ from roadworthy.records.model import Choice, GraphCost, TrainedModel, Validation
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.records.verdict import Outcome
 from roadworthy.stages.examining import examined_candidate
+from roadworthy.stages.feature_cost import feature_cost_check
 from roadworthy.stages.inspection import RETRAINED, RETRAININGS, counted, inspect_all
 from roadworthy.stages.measuring import measurable, measured, measurements
 from roadworthy.stages.validate_rows import Labelled, Slices
@@ -197,7 +198,8 @@ def _inspected(  # noqa: PLR0917 - the model, its rows, and what is asked
     examined = examined_candidate(labelled, rows, name, sample, trainers)
     brief = Brief(required=required, seed=labelled.spec.training.seed)
     retrainings = RETRAININGS if brief.asks(*RETRAINED) else 0
-    return inspect_all(examined, replace(brief, retrainings=retrainings), reporter)
+    found = inspect_all(examined, replace(brief, retrainings=retrainings), reporter)
+    return found + inspect_all(examined, brief, reporter, [feature_cost_check(labelled.spec, found)])
 
 
 def _without_second_words(known: Sequence[Finding], more: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -70,7 +70,7 @@ CHAPTERS: dict[str, Chapter] = {
 }
 """Every check that is known, in the order of reading."""
 
-TOLD_IN = {"over_time": "stability", "ageing": "stability", "ml_test_score": "test_score"}
+TOLD_IN = {"feature_cost": "cost", "over_time": "stability", "ageing": "stability", "ml_test_score": "test_score"}
 """Checks that are told in another's chapter."""
 
 _OTHER = "other"

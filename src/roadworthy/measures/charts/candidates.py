@@ -112,6 +112,11 @@ def candidates(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
     return alt.vconcat(*panels, spacing=26) if len(panels) > 1 else panels[0]
 
 
+def _crowded(row: dict[str, Any], rows: Sequence[dict[str, Any]], field: str, most: float) -> bool:
+    """Whether a name to the right of its mark would lie on another mark, and to the left there is room."""
+    return bool(row[field] > most / 4 and any(0 < other[field] - row[field] <= most / 4 for other in rows))
+
+
 def _any(rows: list[dict[str, Any]], field: str) -> bool:
     return any(is_number(row.get(field)) for row in rows)
 
@@ -143,6 +148,9 @@ def _candidates_panel(
             x=x, y=y_axis("quality", "quality"), fill=fill
         )
     )
-    layers += noted(base.encode(x=x, y=alt.Y("quality:Q"), text="name:N"), align="left", dx=10, dy=-9)
+    for left in (False, True):
+        named = [row for row in here if _crowded(row, here, field, most) is left]
+        words = alt.Chart(source(named)).encode(x=x, y=alt.Y("quality:Q"), text="name:N")
+        layers += noted(words, align="right" if left else "left", dx=-10 if left else 10, dy=-9) if named else []
     layers += [*across(near, "quality"), *upright(near, field, top=False, middle=most * 0.7)]
     return sized(*layers, width=WIDTH, height=150)

@@ -95,18 +95,58 @@ def _conformal(exhibit: Exhibit) -> str:
     return f"Coverage: {'; '.join(said)}." if said else ""
 
 
+def _named(head: str, figure: str, words: str, ends: tuple[str, str] = ("", "")) -> Callable[[Exhibit], str]:
+    """The first nine figures by name, each with its interval where there is one."""
+
+    def say(exhibit: Exhibit) -> str:
+        rows = [row for row in drawable_rows(exhibit, [figure]) if head in row][:9]
+        names = labels(row[head] for row in rows)
+        said = [f"{names[row[head]]} {row[figure]:.3g}{_between(row, ends)}" for row in rows]
+        return f"{words}: {'; '.join(said)}." if said else ""
+
+    return say
+
+
+def _between(row: dict[str, Any], ends: tuple[str, str]) -> str:
+    low, high = (row.get(end) for end in ends)
+    return f" ({low:.3g} to {high:.3g})" if is_number(low) and is_number(high) else ""
+
+
+def _operating_points(exhibit: Exhibit) -> str:
+    rows = [row for row in drawable_rows(exhibit, ["precision", "recall"]) if "purpose" in row][:9]
+    names = labels(row["purpose"] for row in rows)
+    said = [f"{names[row['purpose']]} {row['precision']:.3g} and {row['recall']:.3g}" for row in rows]
+    return f"Precision and recall: {'; '.join(said)}." if said else ""
+
+
+def _trainings(exhibit: Exhibit) -> str:
+    skills = [row["skill"] for row in drawable_rows(exhibit, ["skill"])]
+    if not skills:
+        return ""
+    return f"Skill of {len(skills)} trainings lies between {min(skills):.3g} and {max(skills):.3g}."
+
+
 _WORDS: dict[str, Callable[[Exhibit], str]] = {
+    "ageing": _named("period", "difference", "What the old model loses by period", ("lower", "upper")),
     "calibration": _ends("predicted", "observed", "Observed share at predicted probability"),
     "candidates": _candidates,
     "conformal": _conformal,
     "confusion": _confusion,
     "dependence": _dependence,
     "explained_rows": _explained_rows,
+    "fairness": _named(
+        "group", "positive_share", "Decided as the event", ("positive_share_lower", "positive_share_upper")
+    ),
+    "feature_cost": _named("column", "time_share", "Share of the time"),
     "importance": _importance,
+    "operating_points": _operating_points,
+    "over_time": _named("quarter", "skill", "Skill by quarter", ("lower", "upper")),
     "pr": _ends("recall", "precision", "Precision at recall"),
     "referral": _ends("referred", "quality", "Quality of the rest at share of rows referred"),
     "robustness": _robustness,
     "roc": _ends("false_positive_rate", "true_positive_rate", "Share of events found at share of false positives"),
     "tradeoff": _ends("threshold", "accuracy", "Accuracy at threshold"),
     "training": _training,
+    "trainings": _trainings,
+    "weak_slices": _named("slice", "error", "Error", ("lower", "upper")),
 }

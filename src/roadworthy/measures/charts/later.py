@@ -27,7 +27,7 @@ _MODELS = {"old": "never renewed", "fresh": "trained anew"}
 
 
 def trainings(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
-    """A dot per training: its skill, and beneath the share of decisions that differ from the first training's.
+    """A dot per training and the mean of them: skill, and the share of decisions that differ from the first one's.
 
     What a standard bounds is drawn where it is judged: on the bootstrap samples.
     """
@@ -36,6 +36,7 @@ def trainings(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
     panels = []
     for figure, title, axis in (("skill", "skill", {}), ("churn", "decisions that change", {"format": "%"})):
         here = [row for row in rows if is_number(row.get(figure))]
+        here = here[1:] if figure == "churn" else here  # the first does not differ from itself
         if here:
             last = figure == "churn" or all(row.get("churn") is None for row in rows)
             panels.append(_dots(here, figure, title, judged, "training" if last else "", **axis))

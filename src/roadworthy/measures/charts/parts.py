@@ -23,13 +23,13 @@ def source(rows: list[dict[str, Any]]) -> alt.InlineData:
 
 def x_axis(field: str, title: str, *, domain: list[float] | None = None, zero: bool = False, **axis: Any) -> alt.X:
     """A quantitative axis along the bottom."""
-    scale = alt.Scale(domain=domain, nice=False) if domain else alt.Scale(zero=zero, nice=True)
+    scale = alt.Scale(domain=domain, nice=False, zero=False) if domain else alt.Scale(zero=zero, nice=True)
     return alt.X(f"{field}:Q", title=title or None, scale=scale, axis=alt.Axis(**axis))
 
 
 def y_axis(field: str, title: str, *, domain: list[float] | None = None, zero: bool = False, **axis: Any) -> alt.Y:
     """A quantitative axis, its title lying flat above it."""
-    scale = alt.Scale(domain=domain, nice=False) if domain else alt.Scale(zero=zero, nice=True)
+    scale = alt.Scale(domain=domain, nice=False, zero=False) if domain else alt.Scale(zero=zero, nice=True)
     return alt.Y(f"{field}:Q", title=title or None, scale=scale, axis=alt.Axis(**axis))
 
 
@@ -62,21 +62,30 @@ def noted(base: alt.Chart, *, color: str = INK, **text: Any) -> list[alt.Chart]:
 
 
 def upright(
-    references: Sequence[Reference], of: str, *, top: bool = True, quiet: bool = False, middle: float | None = None
+    references: Sequence[Reference],
+    of: str,
+    *,
+    top: bool = True,
+    above: bool = False,
+    quiet: bool = False,
+    middle: float | None = None,
 ) -> list[alt.Chart]:
     """Vertical reference lines for those ``of`` that column, with their labels unless ``quiet``.
 
-    Labels stand to the right of their line, and to its left beyond ``middle``.
+    Labels stand to the right of their line, and to its left beyond ``middle``; ``above`` puts them over the drawing,
+    each a line higher than the one before.
     """
     layers: list[alt.Chart] = []
-    for reference in references:
-        if reference.of != of or not is_number(reference.value):
-            continue
+    wanted = [one for one in references if one.of == of and is_number(one.value)]
+    for turn, reference in enumerate(wanted):
         base = _at(reference)
         layers.append(base.mark_rule(color=INK, strokeWidth=1.4, strokeDash=[2, 2]).encode(x=alt.X("at:Q")))
         left = middle is not None and reference.value > middle
         place: dict[str, Any] = {"align": "right" if left else "left", "dx": -6 if left else 6}
-        place |= {"baseline": "top", "dy": 1} if top else {"baseline": "bottom", "dy": -5}
+        if above:
+            place |= {"baseline": "bottom", "dy": -2 - 15 * turn, "dx": -2 if left else 2}
+        else:
+            place |= {"baseline": "top", "dy": 1} if top else {"baseline": "bottom", "dy": -5}
         side = base.encode(x=alt.X("at:Q"), y=alt.value(0 if top else "height"), text="label:N")
         layers += [] if quiet else noted(side, **place)
     return layers

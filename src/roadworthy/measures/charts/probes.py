@@ -29,7 +29,7 @@ _LEAST_COST, _MOST_COST = -0.2, 1.5
 def robustness(exhibit: Exhibit, _references: Sequence[Reference] = ()) -> Chart:
     """What the worst fault of each kind costs, with its interval; refusals and breaks are written out.
 
-    Costs above 1.5 are drawn as that.
+    Costs above 1.5 are drawn as that, and written out.
     """
     if not {"fault", "column", "drop"} <= set(exhibit.columns):
         return None
@@ -83,7 +83,7 @@ def _fault_row(row: dict[str, Any], name: str) -> dict[str, Any]:
     elif _share(row.get("refused")) >= 1:
         words = "refused"
     else:
-        words = column
+        words = column if cost is None or cost < _MOST_COST else f"{column}: {row['drop']:.3g}"
     edge = max([0.0, *(value for value in (cost, high) if value is not None)])
     return {"name": name, "cost": cost, "low": low, "high": high, "words": words, "edge": edge, "floor": 0}
 

@@ -17,23 +17,23 @@ from roadworthy.measures.charts.data import is_number, labels
 from roadworthy.measures.charts.parts import palette, sized, source, upright, x_axis
 from roadworthy.measures.charts.theme import BLUE, INK, PAPER, VERMILION, WIDTH, Reference
 
-__all__ = ["MOST_NAMES", "broken_over_lines", "named_rows", "spans"]
+__all__ = ["MOST_NAMES", "broken_over_lines", "line_height", "named_axis", "named_rows", "spans"]
 
 MOST_NAMES = 20
 LETTERS = 24
-"""Of one line of a name; names of up to three lines."""
+"""Of one line of a name."""
+_MOST_LINES = 4
 _LINE, _SERIES_LINE = 17, 15
-_LEAST_ROOM = 14
 
 
 def broken_over_lines(values: Iterable[Any]) -> dict[Any, str]:
-    r"""A label per value, over as many lines as it takes and at most three; two values never share one.
+    r"""A label per value, over as many lines as it takes and at most four; two values never share one.
 
     >>> broken_over_lines(["a fraud detector that counts costs"])
     {'a fraud detector that counts costs': 'a fraud detector that\ncounts costs'}
     """
-    short = labels(values, 3 * LETTERS - 6)
-    return {value: "\n".join(textwrap.wrap(text, LETTERS)[:3]) or text for value, text in short.items()}
+    short = labels(values, _MOST_LINES * LETTERS - 12)
+    return {value: "\n".join(textwrap.wrap(text, LETTERS)[:_MOST_LINES]) or text for value, text in short.items()}
 
 
 def named_rows(
@@ -73,35 +73,34 @@ def spans(
     place: dict[str, Any] = {"y": _names(order)}
     if series:
         place["yOffset"] = alt.YOffset("series:N", sort=list(series))
-    tint: Any = _tinted(alt.Color, series, legend=True) if series else alt.value(BLUE)
-    rim: Any = _tinted(alt.Stroke, series, legend=False) if series else alt.value(BLUE)
-    known = alt.Chart(source([row for row in rows if row["low"] is not None]))
-    rules = known.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", color=tint, **place)
+    tint: Any = alt.Color("series:N", scale=palette(series)["color"], sort=list(series)) if series else alt.value(BLUE)
+    sure, unsure = ([row for row in rows if (row["low"] is not None) is known] for known in (True, False))
+    rules = alt.Chart(source(sure)).mark_rule(strokeWidth=2)
+    layers = [rules.encode(x=alt.X("low:Q"), x2="high:Q", color=tint, **place)]
     if series:
         place["shape"] = alt.Shape("series:N", scale=palette(series)["shape"], sort=list(series))
-    dots = alt.Chart(source(rows)).mark_point(size=58, opacity=1, strokeWidth=2)
-    layers = [rules, dots.encode(x=x, fill=_filled(series), stroke=rim, **place)]
+    full = alt.Chart(source(sure)).mark_point(filled=True, size=80, opacity=1)
+    hollow = alt.Chart(source(unsure)).mark_point(fill=PAPER, size=58, opacity=1, strokeWidth=2)
+    layers += [dots.encode(x=x, color=tint, **place) for dots in (full, hollow)]
     layers += _beside(rows, place)
     lines = [Reference(of="value", value=one.value, label=one.label) for one in references]
-    layers += upright(lines, "value", middle=(domain[0] + domain[1]) / 2)
-    deep = max(_LINE * max(name.count("\n") + 1 for name in order), _SERIES_LINE * len(series)) + 8
-    return sized(*layers, width=WIDTH - 90, height=max(60, deep * len(order) + _LEAST_ROOM * bool(lines)))
+    layers += upright(lines, "value", above=True, middle=(domain[0] + domain[1]) / 2)
+    deep = max(line_height(order), _SERIES_LINE * len(series) + 8)
+    return sized(*layers, width=WIDTH - 90, height=max(48, deep * len(order)))
+
+
+def named_axis() -> alt.Axis:
+    """An axis whose labels keep their lines."""
+    return alt.Axis(ticks=False, grid=False, labelColor=INK, labelExpr="split(datum.value, '\\n')")
+
+
+def line_height(names: Sequence[str]) -> int:
+    """Pixels that each name takes, so that the longest has room."""
+    return _LINE * max(name.count("\n") + 1 for name in names) + 8
 
 
 def _names(order: Sequence[str]) -> alt.Y:
-    axis = alt.Axis(ticks=False, grid=False, labelColor=INK, labelExpr="split(datum.value, '\\n')")
-    return alt.Y("name:N", sort=list(order), title=None, axis=axis)
-
-
-def _tinted(channel: Any, series: Sequence[str], *, legend: bool) -> Any:
-    shown = {} if legend else {"legend": None}
-    return channel("series:N", scale=palette(series)["color"], sort=list(series), **shown)
-
-
-def _filled(series: Sequence[str]) -> Any:
-    """Filled where the interval is known, hollow where it is not."""
-    full = _tinted(alt.Fill, series, legend=False) if series else alt.value(BLUE)
-    return alt.condition("isValid(datum.low)", full, alt.value(PAPER))
+    return alt.Y("name:N", sort=list(order), title=None, axis=named_axis())
 
 
 def _beside(rows: Sequence[dict[str, Any]], place: dict[str, Any]) -> list[alt.Chart]:

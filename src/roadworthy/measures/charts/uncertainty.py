@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from roadworthy.measures.charts.data import drawable_rows, is_number, labels, thinned
+from roadworthy.measures.charts.data import drawable_rows, is_number, thinned
 from roadworthy.measures.charts.parts import sized, source, upright, x_axis, y_axis
-from roadworthy.measures.charts.theme import BLUE, HEIGHT, INK, WIDTH, Reference
+from roadworthy.measures.charts.spans import broken_over_lines, line_height, named_axis
+from roadworthy.measures.charts.theme import BLUE, HEIGHT, WIDTH, Reference
 from roadworthy.records.evidence import Exhibit
 
 __all__ = ["conformal", "referral"]
@@ -27,28 +28,23 @@ def conformal(exhibit: Exhibit, _references: Sequence[Reference] = ()) -> Chart:
     if not rows or "group" not in exhibit.columns:
         return None
     rows = thinned(rows, MOST_GROUPS)
-    names = labels([row["group"] for row in rows])
+    names = broken_over_lines(row["group"] for row in rows)
     shown = [{**row, "name": names[row["group"]]} for row in rows]
     order = list(names.values())
     ends = [row[side] for row in shown for side in ("coverage", "lower", "upper") if is_number(row.get(side))]
     domain = [max(min([*ends, LEVEL]) - 0.02, 0.0), min(max([*ends, LEVEL]) + 0.02, 1.0)]
-    y = alt.Y("name:N", sort=order, title=None, axis=alt.Axis(ticks=False, grid=False, labelColor=INK))
-    dots = alt.Chart(source(shown)).mark_circle(color=BLUE, size=60, opacity=1)
-    dots = dots.encode(
-        x=x_axis(
-            "coverage", "share of rows whose truth is in the set (dotted: 90 %)", domain=domain, grid=True, format="%"
-        ),
-        y=y,
-    )
+    y = alt.Y("name:N", sort=order, title=None, axis=named_axis())
+    title = "share of rows whose truth is in the set (dotted: 90 %)"
+    across = x_axis("coverage", title, domain=domain, grid=True, format="%")
+    dots = alt.Chart(source(shown)).mark_circle(color=BLUE, size=60, opacity=1).encode(x=across, y=y)
     bounded = [row for row in shown if is_number(row.get("lower")) and is_number(row.get("upper"))]
-    rules = (
-        alt.Chart(source(bounded))
-        .mark_rule(color=BLUE, strokeWidth=2)
-        .encode(x=alt.X("lower:Q", scale=alt.Scale(domain=domain, nice=False)), x2="upper:Q", y=y)
-    )
+    low = alt.X("lower:Q", scale=alt.Scale(domain=domain, nice=False))
+    rules = alt.Chart(source(bounded)).mark_rule(color=BLUE, strokeWidth=2).encode(x=low, x2="upper:Q", y=y)
     wanted = Reference(of="coverage", value=LEVEL, label="90 %")
     lines = upright([wanted], "coverage", quiet=True)
-    return sized(*([rules] if bounded else []), dots, *lines, width=WIDTH - 90, height=max(60, 24 * len(order)))
+    return sized(
+        *([rules] if bounded else []), dots, *lines, width=WIDTH - 90, height=max(48, line_height(order) * len(order))
+    )
 
 
 def referral(exhibit: Exhibit, _references: Sequence[Reference] = ()) -> Chart:

@@ -29,9 +29,8 @@ def leaks_measurement(findings: Sequence[Finding], *, rows: int = 0) -> Measurem
     """The metric ``leaks``: how many findings of a leak's kind fail. Exact; ``reason`` names them."""
     failing = [finding for finding in findings if finding.kind in LEAK_KINDS and finding.grade == "fails"]
     count = float(len(failing))
-    reason = "no leak is proven"
-    if failing:
-        reason = "proven: " + "; ".join(_named(finding) for finding in failing)
+    named = "; ".join(_named(finding) for finding in failing)
+    reason = f"{named[0].upper()}{named[1:]}." if named else ""
     return Measurement(
         metric="leaks", value=count, lower=count, upper=count, n=rows, unit="count", method="counted", reason=reason
     )

@@ -51,9 +51,8 @@ def over_time(examined: Examined, _brief: Brief) -> Found:
         rating = measure_safely(metric, piece, confidence=0.975)
         figure = measure_safely(plain, piece, confidence=0.975)
         lines.append((place, len(part), rating, figure))
-    return Found(
-        findings=_fallen(lines), exhibits=(_over_time_table(lines, f"skill is {metric}; bounds at 97.5 % each"),)
-    )
+    note = f"{'Skill is r2. ' if metric == 'r2' else ''}Each bound holds with 97.5 % confidence."
+    return Found(findings=_fallen(lines), exhibits=(_over_time_table(lines, note),))
 
 
 def _over_time_table(lines: list[tuple[int, int, Measurement, Measurement]], note: str) -> Exhibit:
@@ -65,7 +64,10 @@ def _over_time_table(lines: list[tuple[int, int, Measurement, Measurement]], not
         "upper": [rating.upper for *_, rating, _ in lines],
     }
     if lines:
-        columns[lines[0][3].metric] = [figure.value for *_, figure in lines]
+        plain = lines[0][3].metric
+        columns[plain] = [figure.value for *_, figure in lines]
+        columns[f"{plain}_lower"] = [figure.lower for *_, figure in lines]
+        columns[f"{plain}_upper"] = [figure.upper for *_, figure in lines]
     return Exhibit(name="over_time", title="Quality over the time that the rows span", columns=columns, note=note)
 
 

@@ -12,7 +12,8 @@ product could do; a test that the evidence refutes has no point, whoever signs f
 Breck et al. (2017), "The ML Test Score: A Rubric for ML Production Readiness and Technical Debt Reduction".
 """
 
+from roadworthy.measures.test_score.data import DEAR, TRIFLE
 from roadworthy.measures.test_score.facts import TestScoreFacts
 from roadworthy.measures.test_score.scoring import score, test_score_found
 
-__all__ = ["TestScoreFacts", "score", "test_score_found"]
+__all__ = ["DEAR", "TRIFLE", "TestScoreFacts", "score", "test_score_found"]

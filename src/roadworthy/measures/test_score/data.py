@@ -18,10 +18,13 @@ from roadworthy.measures.test_score.facts import (
 from roadworthy.records.contract import ColumnContract, ColumnType
 from roadworthy.records.project import Aggregate
 
-__all__ = ["DATA"]
+__all__ = ["DATA", "DEAR", "TRIFLE"]
 
 PARITY = 1e-5
 """The greatest difference between package and training framework that counts as the same feature code."""
+
+DEAR, TRIFLE = 0.3, 0.01
+"""A feature is dear above this share of all features' time, and of no use below this share of the base rate's loss."""
 
 _BENEFITS = ("feature_benefit", "importance")
 _COSTS = ("feature_cost",)
@@ -74,10 +77,32 @@ def _beneficial(facts: TestScoreFacts) -> Ruling:
 
 
 def _cheap(facts: TestScoreFacts) -> Ruling:
+    """Earned by a time and a benefit of every declared feature; refuted by one that is dear and provably useless."""
+    measure = "roadworthy run   # in a project whose [features] are declared"
+    declared = tuple(facts.spec.features) if facts.spec is not None else ()
     shown = facts.exhibit(*_COSTS)
-    if shown is None or not shown.columns.get("column"):
-        return unknown("what each feature costs was not measured", "roadworthy inspect MODEL DATA --target COLUMN")
-    return earned(f"exhibit:{shown.name}", f"the cost of each of {len(shown.columns['column'])} inputs was measured")
+    if not declared or shown is None:
+        why = "what each feature costs was not measured" if declared else "no feature is declared, so none was timed"
+        return unknown(why, measure)
+    names = ("microseconds", "time_share", "benefit_upper")
+    lines = zip(shown.columns.get("column", []), *(shown.columns.get(name, []) for name in names), strict=False)
+    known = {name: figures for name, *figures in lines}
+    wasted = [
+        name
+        for name, (_, share, upper) in known.items()
+        if share is not None and upper is not None and share > DEAR and upper < TRIFLE
+    ]
+    if wasted:
+        sentence = f"{named(wasted)} takes more than {DEAR:.0%} of all features' time and is provably of no use"
+        return refuted(f"exhibit:{shown.name}", sentence, f"take {named(wasted)} out of [features]")
+    untimed = [name for name in declared if name not in known or None in known[name][:2]]
+    unweighed = [name for name in declared if name in facts.columns and known.get(name, [None])[-1] is None]
+    if untimed:
+        return unknown(f"the time that {named(untimed)} takes was not measured", measure)
+    if unweighed:
+        return unknown(f"what {named(unweighed)} is worth was not measured", measure)
+    sentence = f"each of {len(declared)} features was timed and weighed, and none that is dear is provably useless"
+    return earned(f"exhibit:{shown.name}", sentence)
 
 
 def _meta_level(facts: TestScoreFacts) -> Ruling:

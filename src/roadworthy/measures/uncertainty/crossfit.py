@@ -39,7 +39,7 @@ class Measured(NamedTuple):
     ``sample`` and ``ways``: those rows. ``part``: which of the parts measured each, in their order. ``covered``,
     ``size``, ``refers`` [m]: by one threshold; ``covered_by_class``, ``size_by_class`` [m]: by a threshold per class.
     ``ends`` [m, 2]: the interval's, where there is one. ``wobble``: standard errors of the mean size, of the share
-    referred and of coverage that come from the plan, as far as rows do not show them; 0 where parts follow time, as plans then differ.
+    referred and of coverage that come from the plan, as far as rows do not show them; 0 where parts follow time.
     """
 
     places: NDArray[np.int64]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,16 @@ class WeakGroup:
     elsewhere: float
 
 
+class _Tested(NamedTuple):
+    """A candidate in words, its score where it was found, its rows [n], the places of those that test it, its p."""
+
+    words: str
+    score: float
+    rows: _Set
+    proving: NDArray[np.int64]
+    p: float
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Cut:
     """What was looked at: the rows' ``sample`` and ``loss`` [n], how many ``axes`` there were, the ``groups``."""
@@ -63,7 +74,7 @@ class Cut:
 
 
 def weak_groups(examined: Examined, brief: Brief) -> Cut:
-    """The groups that hold, surest first; see ``weak_slices``."""
+    """The groups that hold, plainest first; see ``weak_slices``."""
     rng = brief.rng("slices")
     chosen = _looked_at(examined, brief.most(100_000, 12_000), rng)
     sample = chosen.sample
@@ -71,7 +82,7 @@ def weak_groups(examined: Examined, brief: Brief) -> Cut:
     least = max(_LEAST_GROUP, math.ceil(_LEAST_SHARE * sample.n))
     axes = axes_of(chosen.rows, _columns(examined), least)
     effect = max(_EFFECT * float(loss.mean()) if len(loss) else 0.0, _LEAST_POINTS if unit == "share" else 0.0)
-    weak: list[WeakGroup] = []
+    tested: list[_Tested] = []
     parts = _parts(sample, rng) if axes and sample.n >= 2 * _PARTS * _LEAST_GROUP else []
     for proving in parts:
         finding = np.setdiff1d(np.arange(sample.n), proving, assume_unique=True)
@@ -79,8 +90,9 @@ def weak_groups(examined: Examined, brief: Brief) -> Cut:
         codes = [axis.take(seen) for axis in axes]
         fewest = max(_LEAST_GROUP // 2, math.ceil(least * len(seen) / sample.n))
         found = find(axes, codes, _calmed(loss[seen]), least=fewest, effect=effect, rounds=brief.most(4, 2))
-        weak += _proven(found, axes, sample, loss=loss, proving=proving, effect=effect, brief=brief)
+        tested += _tested(found, axes, sample, loss, proving)
         brief.advance(1)
+    weak = _proven(tested, sample, loss, effect, brief.confidence("weak_slices"))
     return Cut(sample=sample, loss=loss, unit=unit, axes=len(axes), groups=tuple(_merged(weak, loss, sample, effect)))
 
 
@@ -117,39 +129,45 @@ def _parts(sample: Sample, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(part == place) for place in range(_PARTS)]
 
 
-def _proven(
+def _tested(
     candidates: list[Candidate],
     axes: tuple[Axis, ...],
     sample: Sample,
-    *,
     loss: _Floats,
     proving: NDArray[np.int64],
-    effect: float,
-    brief: Brief,
-) -> list[WeakGroup]:
-    """Those candidates that hold on the rows that prove, with their error there."""
+) -> list[_Tested]:
+    """Candidates with their p-values on rows that did not find them."""
     everywhere = [axis.codes for axis in axes]
-    masks = [inside(candidate, everywhere) for candidate in candidates]
-    own, clusters = loss[proving], None if sample.clusters is None else sample.clusters[proving]
-    p_values = [worse_p(own, mask[proving], clusters) for mask in masks]
-    held = discoveries(p_values, [candidate.score for candidate in candidates], FALSE_DISCOVERIES / _PARTS)
+    clusters = None if sample.clusters is None else sample.clusters[proving]
+    tested = []
+    for candidate in candidates:
+        rows = inside(candidate, everywhere)
+        p = worse_p(loss[proving], rows[proving], clusters)
+        tested.append(_Tested(candidate.said(axes), candidate.score, rows, proving, p))
+    return tested
+
+
+def _proven(tested: list[_Tested], sample: Sample, loss: _Floats, effect: float, confidence: float) -> list[WeakGroup]:
+    """Those that hold, all tests together, with their error on the rows that proved them."""
+    held = discoveries([item.p for item in tested], [item.score for item in tested], FALSE_DISCOVERIES)
     # bounds hold together for those selected (Benjamini and Yekutieli 2005)
-    confidence = 1 - (1 - brief.confidence("weak_slices")) * sum(held) / max(len(held), 1)
+    each = 1 - (1 - confidence) * sum(held) / max(len(held), 1)
     weak = []
-    for candidate, mask, p, holds in zip(candidates, masks, p_values, held, strict=True):
-        group = mask[proving]
-        if not holds or not _of_size(mask, group) or own[group].mean() - own[~group].mean() < effect:
+    for item, holds in zip(tested, held, strict=True):
+        group, own = item.rows[item.proving], loss[item.proving]
+        if not holds or not _of_size(item.rows, group) or own[group].mean() - own[~group].mean() < effect:
             continue
+        clusters = None if sample.clusters is None else sample.clusters[item.proving][group]
         try:
-            bounds = _bounds(own[group], None if clusters is None else clusters[group], confidence)
+            bounds = _bounds(own[group], clusters, each)
         except NotEnough:
             continue  # too few entities, or all rows alike: nothing is proven
         weak.append(
             WeakGroup(
-                words=candidate.said(axes),
-                rows=mask,
-                proving=proving,
-                p=p,
+                words=item.words,
+                rows=item.rows,
+                proving=item.proving,
+                p=item.p,
                 tests=len(held),
                 inside=bounds,
                 elsewhere=float(own[~group].mean()),
@@ -170,15 +188,25 @@ def _bounds(loss: _Floats, clusters: NDArray[np.int64] | None, confidence: float
 
 
 def _merged(weak: list[WeakGroup], loss: _Floats, sample: Sample, effect: float) -> list[WeakGroup]:
-    """Without groups that others explain: half of their rows, or all that is worse about them, lies in a surer one."""
+    """Without groups that others explain: half of their rows, or all that is worse about them, lies in a plainer one.
+
+    All of them are proven; which of two that overlap says it best, all rows decide.
+    """
     kept: list[WeakGroup] = []
     named = np.zeros(len(loss), dtype=bool)
-    for item in sorted(weak, key=lambda one: (one.p, one.words)):
+    for item in sorted(weak, key=lambda one: (-_plainness(one.rows, loss), one.p, one.words)):
         if kept and not _adds(item, named, loss, sample, effect):
             continue
         kept.append(item)
         named |= item.rows
     return kept
+
+
+def _plainness(group: _Set, loss: _Floats) -> float:
+    """Difference of the means inside and outside, in standard errors of equal spread."""
+    n, within = len(loss), int(group.sum())
+    excess = float(loss[group].mean() - loss[~group].mean())
+    return excess * math.sqrt(within * (1 - within / n)) / max(float(loss.std()), 1e-300)
 
 
 def _adds(item: WeakGroup, named: _Set, loss: _Floats, sample: Sample, effect: float) -> bool:
@@ -190,4 +218,4 @@ def _adds(item: WeakGroup, named: _Set, loss: _Floats, sample: Sample, effect: f
     if not group.any() or group.all() or own[group].mean() - own[~group].mean() < effect:
         return False
     clusters = None if sample.clusters is None else sample.clusters[left]
-    return worse_p(own, group, clusters) <= FALSE_DISCOVERIES / _PARTS
+    return worse_p(own, group, clusters) <= FALSE_DISCOVERIES / 2

@@ -22,6 +22,8 @@ from roadworthy.measures.intervals import MIN_CLUSTERS, cluster_count, cluster_s
 
 __all__ = ["discoveries", "worse_p"]
 
+_ENOUGH = 7.0
+
 _Floats = NDArray[np.float64]
 _Set = NDArray[np.bool_]
 
@@ -44,6 +46,7 @@ def discoveries(p_values: Sequence[float], scores: Sequence[float], rate: float)
 
     Benjamini and Hochberg (1995) with weights (Genovese, Roeder and Wasserman 2006): those with the greater ``scores``
     on other rows are believed more. Weights are exp(score), one on average; they must not rest on the rows that prove.
+    Scores above 7 are alike: whatever stands out so far needs no more weight, and must not take it from others.
 
     >>> discoveries([0.5, 0.001, 0.02], [1.0, 1.0, 1.0], 0.05)
     [False, True, True]
@@ -52,7 +55,7 @@ def discoveries(p_values: Sequence[float], scores: Sequence[float], rate: float)
     """
     if not p_values:
         return []
-    weights = np.exp(np.asarray(scores) - max(scores))
+    weights = np.exp(np.minimum(scores, _ENOUGH) - _ENOUGH)
     weighed = np.asarray(p_values) / (weights / weights.mean())
     ordered = np.sort(weighed)
     low = ordered <= rate * np.arange(1, len(ordered) + 1) / len(ordered)
