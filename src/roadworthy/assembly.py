@@ -97,6 +97,7 @@ def open_project(path: Path | str = PROJECT_FILE) -> Project:
         spec.standard,
         spec.task,
         columns=(*spec.contract.columns, *spec.features),
+        target=spec.target,
         lines=read.lines,
         file=file.name,
     )

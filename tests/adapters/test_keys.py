@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from decimal import Decimal
@@ -119,19 +118,17 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch: pytest.M
     for start in range(0, 1000, 50):
         piece = pl.Series([str(number) for number in range(start, start + 50)])
         assert hasher.hash(piece).equals(HASHER.hash(piece))
-        assert len(hasher._seen.hashes) == len(hasher._seen.texts) <= 150
+        assert len(hasher._hashes) <= 150
 
 
-@pytest.mark.parametrize(("slots", "piece"), [(1, 7), (3, 1), (16, 1000)])
-def test_texts_that_share_a_slot_keep_their_own_hashes(slots: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SLOTS", slots)
-    monkeypatch.setattr(module, "_PIECE", piece)
-    monkeypatch.setattr(module, "_REMEMBERED", 30)
+def test_a_long_column_of_repeated_texts_is_hashed_as_its_values_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONG", 10)
     hasher = Hasher(b"k" * 32)
-    numbers = [*range(20), *range(20), *range(40, 10, -1), *range(25)]
-    texts = pl.Series("who", [None if number % 9 == 4 else f" {number}" * (number % 7 > 0) for number in numbers])
-    for _ in range(2):
-        assert hasher.hash(texts).to_list() == [HASHER.hash_one(text) for text in texts]
+    texts = [None if place % 13 == 4 else f" {place * 7 % 11}" * (place % 11 > 0) for place in range(400)]
+    for rows in (texts, texts[::-1], [None] * 20, ["a"] * 20):
+        found = hasher.hash(pl.Series("who", rows, dtype=pl.String))
+        assert found.name == "who"
+        assert found.to_list() == [HASHER.hash_one(text) for text in rows]
 
 
 def test_a_key_has_32_bytes() -> None:
@@ -177,8 +174,8 @@ def test_a_file_system_without_hard_links_and_locks_will_do(tmp_path: Path, monk
     def unsupported(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(os, "link", unsupported)
-    monkeypatch.setattr(fcntl, "flock", unsupported)
+    monkeypatch.setattr(module.os, "link", unsupported)
+    monkeypatch.setattr(module.fcntl, "flock", unsupported)
     keys = create_keys(tmp_path)
     folder = keys_folder(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "hashing.key", "signing.pem"]

@@ -14,7 +14,7 @@ from roadworthy.adapters.trainers import TRAINERS
 from roadworthy.adapters.trainers.gbdt import _FURTHER
 from roadworthy.errors import ProjectFileError
 from roadworthy.formats.project import parse_project
-from roadworthy.measures.quality import MOST_SLICES
+from roadworthy.measures.quality import METRICS, MOST_SLICES
 from roadworthy.measures.thresholds import _KEYS as THRESHOLD_KEYS
 from roadworthy.measures.thresholds import OBJECTIVES
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
@@ -145,6 +145,7 @@ def test_every_metric_is_there_as_it_is(page: Pages) -> None:
             metric.unit or "ratio",
             "all" if set(metric.tasks) == set(Task) else ", ".join(metric.tasks),
             "all" if set(metric.phases) == set(Phase) else ", ".join(metric.phases),
+            f'`"{metric.cut}"`' if metric.cut else ("columns" if metric.name in METRICS else "none"),
         ]
         for metric in CATALOGUE.values()
     ]

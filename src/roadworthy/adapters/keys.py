@@ -17,7 +17,6 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ import polars as pl
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from numpy.typing import NDArray
 
 from roadworthy.errors import BundleError, DataError, Problem, RoadworthyError, StorageError, UsageError
 from roadworthy.records.digests import Digest, digest_bytes
@@ -36,9 +34,7 @@ _SIGNING = "signing.pem"
 _HASHING = "hashing.key"
 _HASH_BYTES = 16  # 32 hexadecimal characters: a billion values collide with probability 1.5e-21
 _HASHING_KEY_BYTES = 32
-_SLOTS = 1 << 23  # 32 MB when all are used; four times as many as texts, so that few texts share one
-_PIECE = 1 << 17  # rows that are looked up at a time
-_CHUNKS = 8
+_LONG = 1 << 19  # rows of a column whose texts are told apart before they are numbered; pieces of a stream are shorter
 _REMEMBERED = 1 << 21  # hashes kept at hand: some 300 MB of memory, unless one piece of a column has more
 
 # Polars may run a second column inside a call that waits for its thread pool; waiting without end would lock up both.
@@ -65,10 +61,9 @@ class Hasher:
         self._forget()
 
     def _forget(self) -> None:
-        self._categories = pl.Categories.random("roadworthy")
-        self._anchor = pl.Series([], dtype=pl.Categorical(self._categories))  # Polars drops numbers that none uses
-        nothing = pl.Series([], dtype=pl.String)
-        self._seen = _Seen(nothing, nothing, np.zeros(_SLOTS, dtype=np.uint32))
+        self._texts = pl.Categories.random("roadworthy")
+        self._anchor = pl.Series([], dtype=pl.Categorical(self._texts))  # Polars drops numbers that no series uses
+        self._hashes = pl.Series("hash", [], dtype=pl.String)
 
     @property
     def fingerprint(self) -> Digest:
@@ -85,9 +80,9 @@ class Hasher:
     def hash(self, series: pl.Series) -> pl.Series:
         """The hashes of a column of any type, through its text form; String, same name and length.
 
-        Every distinct text is hashed once, also over many calls. Law: ``hash(s)[i] == hash_one(t[i])`` where t is the
-        text as it stands, and for numbers the shortest one: 42, 42.0 and a decimal 42.00 are "42", NaN is missing.
-        Raises DataError for lists and records.
+        Every distinct text is hashed once, also over many calls: Polars numbers the texts, and the number finds
+        the hash. Law: ``hash(s)[i] == hash_one(t[i])`` where t is the text as it stands, and for numbers the shortest
+        one: 42, 42.0 and a decimal 42.00 are "42", NaN is missing. Raises DataError for lists and records.
         """
         if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
             raise DataError(
@@ -96,72 +91,55 @@ class Hasher:
                 next_step="take one text or number a row out of it in the source",
             )
         texts = _texts(series)
-        pieces = [self._hashed(texts.slice(start, _PIECE)) for start in range(0, max(len(texts), 1), _PIECE)]
-        return pl.concat(pieces).alias(series.name)
+        if len(texts) < _LONG or _distinct(texts) > len(texts) // 2:
+            return self._numbered(texts).alias(series.name)
+        runs, places = _runs(texts)
+        return self._numbered(runs).gather(places).alias(series.name)
 
-    def _hashed(self, texts: pl.Series) -> pl.Series:
-        """The hashes of one piece of a column: a look at its slot tells most texts that came before."""
-        seen = self._seen
-        slots = (texts.hash().to_numpy() % _SLOTS).astype(np.int64)
-        numbers = seen.slots[slots]
-        numbers[numbers >= len(seen.texts)] = 0  # another thread has put them there meanwhile
-        strange = texts.ne_missing(seen.texts.gather(numbers)) if len(seen.texts) else texts.is_not_null()
-        strange &= texts.is_not_null()
-        unknown = np.flatnonzero(strange.to_numpy())
-        known = pl.Series(numbers).zip_with(texts.is_not_null(), pl.Series([None], dtype=pl.UInt32))
-        if not len(unknown):
-            return seen.hashes.gather(known)
-        added = self._learned(texts.filter(strange), slots[unknown])
-        if len(unknown) == len(texts):
-            return added
-        places = np.zeros(len(texts), dtype=np.uint32)
-        places[unknown] = np.arange(len(unknown))
-        return added.gather(places).zip_with(strange, seen.hashes.gather(known))
-
-    def _learned(self, texts: pl.Series, slots: NDArray[np.int64]) -> pl.Series:
-        """The hashes of texts that their slots do not hold; Polars numbers them, and from now on the slots do."""
+    def _numbered(self, texts: pl.Series) -> pl.Series:
+        """The hashes of texts, found by the number that Polars gives to each."""
         if not self._lock.acquire(timeout=_PATIENCE_S):
             return pl.Series(list(map(self.hash_one, texts.to_list())), dtype=pl.String)
         try:
-            if len(self._seen.texts) > _REMEMBERED:
+            if len(self._hashes) > _REMEMBERED:
                 self._forget()
-            numbers = texts.cast(pl.Categorical(self._categories)).to_physical()
+            numbers = texts.cast(pl.Categorical(self._texts)).to_physical()
             self._learn(numbers, texts)
-            self._seen.slots[slots] = numbers.to_numpy()
-            return self._seen.hashes.gather(numbers)
+            hashes = self._hashes
         finally:
             self._lock.release()
+        return hashes.gather(numbers)
 
     def _learn(self, numbers: pl.Series, texts: pl.Series) -> None:
         """Hash the texts whose numbers are new. Numbers are given in sequence, from 0."""
-        seen = self._seen
-        known = len(seen.texts)
-        new = numbers >= known
+        known = len(self._hashes)
+        new = numbers.is_not_null() & (numbers >= known)
         fresh = pl.DataFrame({"number": numbers.filter(new), "text": texts.filter(new)}).unique("number").sort("number")
         if fresh.is_empty():
             return
         if fresh["number"][-1] != known + len(fresh) - 1:
             raise RuntimeError("this version of Polars does not number categories in sequence")
-        added = pl.Series(list(map(self.hash_one, fresh["text"].to_list())), dtype=pl.String)
-        self._seen = _Seen(_joined(seen.texts, fresh["text"]), _joined(seen.hashes, added), seen.slots)
+        added = pl.Series("hash", list(map(self.hash_one, fresh["text"].to_list())), dtype=pl.String)
+        self._hashes = pl.concat([self._hashes, added], rechunk=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was hashed: texts and their hashes by number, and slots by a text's quick hash.
+def _distinct(texts: pl.Series) -> int:
+    """About how many different texts there are."""
+    return int(pl.select(pl.lit(texts).approx_n_unique()).item())
 
-    A slot holds the number of the text that was last put there, so that only the text itself says whether it is the
-    one that is meant; 0, in a slot that nothing was put into, is a number like any other.
+
+def _runs(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Each text once (those whose quick hashes collide perhaps again), and per row its place among them.
+
+    A sort by the quick hash costs less than a number for every row: equal texts become neighbours.
     """
-
-    texts: pl.Series
-    hashes: pl.Series
-    slots: NDArray[np.uint32]
-
-
-def _joined(known: pl.Series, added: pl.Series) -> pl.Series:
-    """One after the other; made one piece now and then, since every time would copy all that is known."""
-    return pl.concat([known, added], rechunk=known.n_chunks() >= _CHUNKS)
+    order = texts.hash().arg_sort()
+    ordered = texts.gather(order)
+    begins = ordered.ne_missing(ordered.shift(1)).to_numpy().copy()
+    begins[0] = True
+    places = np.empty(len(texts), dtype=np.uint32)
+    places[order.to_numpy()] = np.cumsum(begins, dtype=np.uint32) - 1
+    return ordered.filter(pl.Series(begins)), pl.Series(places)
 
 
 def _texts(series: pl.Series) -> pl.Series:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from roadworthy.cli.running import silence
 from roadworthy.cli.signs import Signs, plain
-from roadworthy.formats.wording import count, duration, number
+from roadworthy.formats.wording import NOTHING_FOUND, count, duration, number
 from roadworthy.records.model import ProgressLine
 
 __all__ = ["ConsoleReporter", "human_console"]
@@ -74,7 +74,7 @@ class ConsoleReporter:
     """A ``Reporter`` for people. Use it as a context manager, so that the terminal is whole after any failure.
 
     ``clock`` gives seconds that only grow. Work begun inside other work is indented and leaves a line only if it
-    has a summary.
+    has a summary; checks that found nothing share one line.
     """
 
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,6 +91,7 @@ class ConsoleReporter:
             auto_refresh=False,
         )
         self._live: Live | None = None
+        self._quiet: list[tuple[str, float, int]] = []
 
     def __enter__(self) -> Self:
         """Start the part of the terminal that changes in place, where there is one."""
@@ -106,6 +107,7 @@ class ConsoleReporter:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        self._tell_quiet()
         if kind is not None:
             for work in self._works.values():
                 stopped = Text("  " * work.depth).append(self._signs.bad, style="red")
@@ -139,7 +141,20 @@ class ConsoleReporter:
             self._bars.remove_task(work.bar)
         if depth and not summary:
             return
+        if summary == NOTHING_FOUND:
+            self._quiet.append((task, seconds, depth))
+            return
+        self._tell_quiet(depth)
         self._print(self._done(task, summary, seconds, depth, reused=reused))
+
+    def _tell_quiet(self, depth: int = -1) -> None:
+        """All that found nothing inside a piece of work that ends now, at ``depth``, as one line."""
+        inside = [work for work in self._quiet if work[2] > depth]
+        self._quiet = [work for work in self._quiet if work[2] <= depth]
+        if inside:
+            names = ", ".join(name for name, _, _ in inside)
+            spent = sum(seconds for _, seconds, _ in inside)
+            self._print(self._done(NOTHING_FOUND, names, spent, inside[0][2], reused=False))
 
     def line(self, line: ProgressLine) -> None:
         """One epoch or round: in place on a terminal; elsewhere the first ones, then fewer and fewer, and the last."""

@@ -16,11 +16,11 @@ from rich.text import Text
 from roadworthy.cli.outcome import show_requirements
 from roadworthy.cli.signs import Signs, plain, sign_of, style_of
 from roadworthy.formats.report.view import ChapterState, ChapterView, ReportView
+from roadworthy.formats.wording import first_sentence
 from roadworthy.records.evidence import Finding
 
 __all__ = ["show_inspected"]
 
-MOST_NOTES = 6
 _GRAVE = {"fails": "red", "suspects": "yellow"}
 _STATES = {
     ChapterState.FAILS: ("fails", "red"),
@@ -60,13 +60,13 @@ def _row(head: str, text: str | Text, style: str = "dim", width: int = 0) -> Tab
 
 
 def _findings(view: ReportView, signs: Signs) -> Table | None:
-    """By grade, the gravest first; notes that do not fit are counted."""
+    """By grade, the gravest first: what fails whole, of suspicions the first sentence; notes are counted."""
     by_grade = {grade: [one for one in view.findings if one.grade == grade] for grade in (*_GRAVE, "notes")}
     lines = [_finding(one, grade, signs) for grade in _GRAVE for one in by_grade[grade]]
     notes = by_grade["notes"]
-    lines += [("note", "dim", Text(_said(one, signs))) for one in notes[:MOST_NOTES]]
-    if len(notes) > MOST_NOTES:
-        lines.append(("note", "dim", Text(f"and {len(notes) - MOST_NOTES} more, in the report and with --json")))
+    if notes:
+        words = f"{len(notes)} {'note' if len(notes) == 1 else 'notes'}, in the report and with --json"
+        lines.append(("", "dim", Text(words, style="dim")))
     return _grid("findings", lines, 10)
 
 
@@ -81,7 +81,8 @@ def _finding(one: Finding, grade: str, signs: Signs) -> tuple[str, str, Text]:
 
 def _said(one: Finding, signs: Signs) -> str:
     subject = f"{plain(one.subject, signs, 60)}: " if one.subject else ""
-    return f"{subject}{plain(one.sentence, signs, 500)}"
+    sentence = one.sentence if one.grade == "fails" else first_sentence(one.sentence)
+    return f"{subject}{plain(sentence, signs, 500)}"
 
 
 def _chapters(chapters: Iterable[ChapterView], signs: Signs) -> Table | None:
@@ -96,7 +97,9 @@ def _chapters(chapters: Iterable[ChapterView], signs: Signs) -> Table | None:
 
 def _short(chapter: ChapterView) -> str:
     """What came out; where findings say it, only how many there are, since they have just been told."""
-    told = [one for one in chapter.findings if chapter.summary.startswith(one.sentence) and one.sentence]
+    told = [
+        one for one in chapter.findings if one.sentence and chapter.summary.startswith(first_sentence(one.sentence))
+    ]
     if not told:
         return chapter.summary
     grades = [one.grade for one in chapter.findings if not one.answer]

@@ -26,19 +26,32 @@ def inspect(
     ],
     data: Annotated[str, typer.Argument(help="labelled rows: file, glob, directory or URL")],
     *,
-    target: Annotated[str, typer.Option("--target", "-t", help="the column with the labels")],
-    standard: Annotated[_Written, typer.Option("--standard", help="a TOML file with a [standard] table")] = None,
-    positive: Annotated[str, typer.Option("--positive", help="the label that counts as the event")] = "",
-    train: Annotated[str, typer.Option("--train", help="rows that the model learned from, to look for leaks")] = "",
-    time: Annotated[str, typer.Option("--time", help="the column with the time of a row")] = "",
-    entity: Annotated[str, typer.Option("--entity", help="the column that says whose row it is")] = "",
+    target: Annotated[str, typer.Option("--target", "-t", metavar="<column>", help="the column with the labels")],
+    standard: Annotated[
+        _Written,
+        typer.Option(
+            "--standard", help="a TOML file with [standard]; by default a bundle's own, else the preset service"
+        ),
+    ] = None,
+    positive: Annotated[
+        str, typer.Option("--positive", metavar="<label>", help="the label that counts as the event")
+    ] = "",
+    train: Annotated[
+        str, typer.Option("--train", metavar="<data>", help="rows that the model learned from: leaks, overfitting")
+    ] = "",
+    time: Annotated[str, typer.Option("--time", metavar="<column>", help="the column with the time of a row")] = "",
+    entity: Annotated[
+        str, typer.Option("--entity", metavar="<column>", help="the column that says whose row it is")
+    ] = "",
     protected: Annotated[
         Optional[list[str]],  # noqa: UP045 - as above
-        typer.Option("--protected", help="a column whose groups are compared; may be given several times"),
+        typer.Option("--protected", metavar="<column>", help="a column whose groups are compared; may be repeated"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="look at fewer rows: seconds instead of a minute")] = False,
-    retrain: Annotated[int, typer.Option("--retrain", min=0, help="trainings that stability may take")] = 0,
-    report: Annotated[_Written, typer.Option("--report", help="write a page for people")] = None,
+    retrain: Annotated[
+        int, typer.Option("--retrain", min=0, metavar="<number>", help="trainings that stability may take")
+    ] = 0,
+    report: Annotated[_Written, typer.Option("--report", help="write the inspection as one HTML page")] = None,
     junit: Annotated[_Written, typer.Option("--junit", help="write JUnit XML, for CI")] = None,
     markdown: Annotated[_Written, typer.Option("--markdown", help="write Markdown, for a pull request")] = None,
     project: ProjectFile = Path("roadworthy.toml"),

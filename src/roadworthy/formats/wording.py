@@ -8,14 +8,17 @@ longer than its limit.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 __all__ = [
+    "NOTHING_FOUND",
     "against",
     "cell",
     "clipped",
     "count",
     "duration",
+    "first_sentence",
     "interval",
     "metric_name",
     "milliseconds",
@@ -27,6 +30,9 @@ __all__ = [
     "visible",
 ]
 
+NOTHING_FOUND = "nothing to report"
+"""What a check says that found nothing; a terminal tells all such checks in one line."""
+
 NOTHING = "–"
 """What stands where there is no value."""
 
@@ -37,6 +43,7 @@ _CONTROL |= dict.fromkeys((0x2028, 0x2029), " ")
 _CONTROL |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
 
 
+_SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z])")
 _INITIALS = {"roc": "ROC", "auc": "AUC", "pr": "PR", "mae": "MAE", "rmse": "RMSE", "mcc": "MCC", "f1": "F1", "r2": "R²"}
 _INITIALS |= {"f05": "F0.5", "f2": "F2", "ml": "ML"}
 
@@ -212,6 +219,15 @@ def clipped(text: str, limit: int = 80) -> str:
     """
     shown = visible(text[: limit + 1])
     return shown if len(text) <= limit else shown[: limit - 1] + "…"
+
+
+def first_sentence(text: str) -> str:
+    """A text up to the end of its first sentence.
+
+    >>> first_sentence("Quality falls by 0.5 points. Plan to renew it.")
+    'Quality falls by 0.5 points.'
+    """
+    return _SENTENCE_END.split(text, maxsplit=1)[0]
 
 
 def cell(value: Any) -> str:

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import Bounds, NotEnough, proportion
 from roadworthy.measures.losses import base_loss, row_losses
-from roadworthy.measures.samples import Sample
-from roadworthy.measures.surrogates import Lesson, encode_rows, folds_of, out_of_fold, stacked
+from roadworthy.measures.samples import Sample, folds_of
+from roadworthy.measures.surrogates import Lesson, encode_rows, out_of_fold, stacked
 from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
 from roadworthy.records.project import Task
 
@@ -73,7 +73,7 @@ def label_noise(examined: Examined, brief: Brief) -> Found:
         clusters=bounds.clusters,
         among=bounds.among,
         method=bounds.method,
-        reason=f"counted among the {bounds.among:,} rows that the other rows are surest of",
+        reason=f"They are counted among the {bounds.among:,} rows that the other rows are surest of.",
     )
     shown = _exhibit(examined, asked)
     return Found(measurements=(measured,), findings=_finding(measured, shown), exhibits=(shown,))

@@ -18,7 +18,7 @@ from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import NotEnough
 from roadworthy.measures.losses import mean_bounds
 from roadworthy.measures.quality import measure
-from roadworthy.measures.samples import Sample
+from roadworthy.measures.samples import Sample, folds_of
 from roadworthy.measures.thresholds import choose_threshold, tradeoff_exhibit
 from roadworthy.records.evidence import Exhibit, Finding, Found
 from roadworthy.records.project import DecisionSpec
@@ -101,7 +101,7 @@ def _halves(sample: Sample, rng: np.random.Generator) -> tuple[Sample, Sample]:
     """Two halves at random: of the entities where there are any, otherwise of each class."""
     first: NDArray[np.bool_] = np.zeros(sample.n, dtype=np.bool_)
     if sample.clusters is not None:
-        first = (rng.permutation(int(sample.clusters.max(initial=0)) + 1) % 2 == 0)[sample.clusters]
+        first = folds_of(sample.n, 2, rng, sample.clusters) == 0
     else:
         for label in (0, 1):
             rows = np.flatnonzero(sample.y == label)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError, Problem
 from roadworthy.records.project import Task
 
-__all__ = ["Sample", "dense_codes"]
+__all__ = ["Sample", "dense_codes", "entity_codes", "folds_of"]
 
 _SUM_TOLERANCE = 1e-3
 
@@ -28,6 +29,29 @@ def dense_codes(values: NDArray[Any]) -> NDArray[np.int64]:
     [1, 0, 1]
     """
     return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def entity_codes(column: pl.Series) -> NDArray[np.int64]:
+    """Codes 0…k−1 for a column of entities, in their order; each row without one is its own, after all others.
+
+    >>> entity_codes(pl.Series(["b", None, "a", "b", None])).tolist()
+    [1, 2, 0, 1, 3]
+    """
+    missing = column.is_null().to_numpy()
+    codes = np.empty(len(column), dtype=np.int64)
+    codes[~missing] = column.drop_nulls().rank("dense").to_numpy().astype(np.int64) - 1
+    first = int(codes[~missing].max(initial=-1)) + 1
+    codes[missing] = np.arange(first, first + int(missing.sum()))
+    return codes
+
+
+def folds_of(
+    count: int, number: int, rng: np.random.Generator, clusters: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """A fold 0…number−1 for each of ``count`` rows by chance, whole entities in one where rows are clustered."""
+    if clusters is None:
+        return rng.permutation(count) % number
+    return np.asarray((rng.permutation(int(clusters.max(initial=0)) + 1) % number)[clusters])
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,9 +131,17 @@ class Sample:
             folds=None if self.folds is None else self.folds[rows],
         )
 
+    def scored(self, score: NDArray[Any]) -> Sample:
+        """The same rows with another model's scores, probabilities kept within [0, 1]; they belong to no folds."""
+        return replace(self, score=_bounded(score, self.task), folds=None)
+
     def at(self, threshold: float) -> Sample:
         """The same rows decided at another threshold."""
         return replace(self, threshold=float(threshold))
+
+
+def _bounded(score: NDArray[Any], task: Task) -> NDArray[Any]:
+    return score if task is Task.REGRESSION else np.clip(score, 0.0, 1.0)
 
 
 def _countable(codes: NDArray[Any]) -> bool:

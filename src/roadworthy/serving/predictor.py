@@ -124,13 +124,13 @@ class BundlePredictor:
         return table, problems, misread
 
     def _prepared(self, raw: pl.DataFrame, history: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.Series]:
-        clean, problems = self.cleaning.apply_rows(raw, optional=self.optional)
         if not self.aggregates:
-            return clean, problems
+            return self.cleaning.apply_rows(raw, optional=self.optional)
         if self._given(raw):
+            clean, problems = self.cleaning.apply_rows(raw, optional=self.optional)
             values, wrong = self._given_plan.apply_rows(raw.select(self.aggregates))
             return clean.with_columns(values), _both(problems, wrong)
-        kept = problems.is_null() & self._kept_by_others(raw)
+        clean, problems, kept = self.cleaning.apply_rows_and_keep(raw, optional=self.optional)
         return self.features.apply(clean.with_columns(kept.alias(_KEPT)), history, events=_KEPT), problems
 
     def past(self, raw: pl.DataFrame) -> pl.DataFrame:
@@ -186,14 +186,6 @@ class BundlePredictor:
         """Aggregates that come with a row are read like any number."""
         columns = {name: ColumnContract(type=ColumnType.NUMBER) for name in self.aggregates}
         return CleaningPlan.build(Contract(columns=columns), "", "")
-
-    def _kept_by_others(self, raw: pl.DataFrame) -> pl.Series:
-        """Whether training would have kept the row, for all that the columns say that no answer is judged by."""
-        columns = self._spec.contract.columns
-        spared = raw.select(name for name in raw.columns if name in self.optional)
-        if not spared.width:
-            return pl.repeat(value=True, n=raw.height, eager=True)
-        return self.cleaning.apply_rows(spared, optional=columns, judged=True)[1].is_null()
 
     def _hidden(self, raw: pl.DataFrame) -> pl.DataFrame:
         personal = [name for name in self.contract.personal if name in raw.columns]

@@ -20,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError
+from roadworthy.measures.samples import entity_codes
 from roadworthy.protocols import TrainingData
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.transforms.encoding import Encoder
@@ -136,7 +137,7 @@ class Rows:
         """Positions of the rows that may train, with what a split of them by another rule needs to know."""
         at = np.flatnonzero(~self._holds)
         entity = self._spec.data.entity
-        groups = _groups(self._frame[entity][at]) if entity else None
+        groups = entity_codes(self._frame[entity][at]) if entity else None
         return TrainingPart(at, self._fold[at], self._codes(at), groups, self._new[at])
 
     def fitting(self, train: NDArray[np.int64], predicted: NDArray[np.int64], *, at_random: bool) -> Fitting:
@@ -213,13 +214,6 @@ class Rows:
     def _note(self, sentence: str) -> None:
         if sentence not in self.notes:
             self.notes.append(sentence)
-
-
-def _groups(entity: pl.Series) -> NDArray[np.int64]:
-    """Codes from 0 for equal entities; a row without one is its own."""
-    known = entity.rank("dense").cast(pl.Int64)
-    own = pl.Series(-np.arange(1, entity.len() + 1))
-    return np.unique(known.fill_null(own).to_numpy(), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _outcomes(target: pl.Series, task: Task, classes: tuple[str, ...]) -> NDArray[Any]:

@@ -89,7 +89,9 @@ def run(  # noqa: PLR0917 - what the stage reads, in the order of the flow
     findings = _without_second_words(known, inspected.findings)
     found_here += [*inspected.measurements, *counted(findings)]
     reporter.advance(_STEP)
-    exhibits = [*exhibits_for(sample), *([threshold.exhibit] if threshold else []), *inspected.exhibits]
+    own = [*exhibits_for(sample), *([threshold.exhibit] if threshold else [])]
+    known_here = {one.name for one in own}
+    exhibits = [*own, *(one for one in inspected.exhibits if one.name not in known_here)]
     evidence = Evidence(
         subject=trained.digest,
         holdout=split.holdout_digest,

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError, Problem, TargetError
-from roadworthy.measures.samples import Sample
+from roadworthy.measures.samples import Sample, entity_codes
 from roadworthy.records.model import TrainedModel
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.stages.train import candidate_folder
@@ -207,13 +207,9 @@ def _entities(frame: pl.DataFrame, entity: str) -> list[pl.Series]:
     """Codes of the entities (a row without one is its own) and whether training saw each."""
     if not entity or entity not in frame.columns:
         return []
-    column = frame[entity]
-    codes = column.rank("dense").cast(pl.Int64) - 1
-    start = 0 if column.null_count() == column.len() else int(codes.max()) + 1  # type: ignore[arg-type]  # not all null
-    own = pl.Series(np.arange(start, start + frame.height))
-    filled = codes.fill_null(own).alias(_ENTITY)
-    trained = filled.filter(frame["part"] == TRAIN).unique()
-    return [filled, filled.is_in(trained.implode()).alias(_SEEN)]
+    codes = pl.Series(_ENTITY, entity_codes(frame[entity]))
+    trained = codes.filter(frame["part"] == TRAIN).unique()
+    return [codes, codes.is_in(trained.implode()).alias(_SEEN)]
 
 
 def _reference(train: NDArray[Any], trained: TrainedModel, task: Task) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from roadworthy.formats.report import ChapterState, ChapterView, ChartView, MeasureRow
-from roadworthy.formats.wording import interval, quantity
+from roadworthy.formats.wording import first_sentence, interval, number, quantity
 from roadworthy.records.evidence import Evidence, Exhibit, Finding, Measurement
 from roadworthy.records.verdict import Outcome, Verdict
 from roadworthy.standard import CATALOGUE, Direction, Requirement, Standard
@@ -191,21 +191,52 @@ def _state(rows: Sequence[MeasureRow], findings: Sequence[Finding]) -> ChapterSt
 def _summary(
     known: Chapter, rows: Sequence[MeasureRow], findings: Sequence[Finding], exhibits: Sequence[Exhibit]
 ) -> str:
-    """One sentence: the gravest finding, else the leading figure, else what there is to see."""
+    """One sentence: the gravest finding's first, else the leading figure, else what there is to see."""
     grave = [one for one in findings if one.grade in {"fails", "suspects"} and not one.answer]
     if grave:
         more = f" And {len(grave) - 1} more." if len(grave) > 1 else ""
-        return f"{_ended(grave[0].sentence)}{more}"
+        return f"{_ended(first_sentence(grave[0].sentence))}{more}"
     led = _led(known, rows)
+    told = next((said for one in exhibits if (said := _seen(one))), "")
+    if told and (led is None or led.metric in _TOLD_BY_TABLE):
+        return told
     if led is not None:
         return _told(led)
     if findings:
         return _ended(findings[0].sentence)
     if rows:
         return _told(rows[0].measurement)
-    relied = next((_relied(one) for one in exhibits if one.name == "importance"), "")
     more = f", and {len(exhibits) - 1} more to read" if len(exhibits) > 1 else ""
-    return relied or f"{exhibits[0].title}{more}."
+    return f"{exhibits[0].title}{more}."
+
+
+_TOLD_BY_TABLE = {"ml_test_score"}
+"""Metrics whose table says more in a sentence than the figure alone."""
+
+
+def _seen(exhibit: Exhibit) -> str:
+    """What a table shows, in one sentence; empty where no words are known for it."""
+    if exhibit.name == "importance":
+        return _relied(exhibit)
+    if exhibit.name == "operating_points":
+        return _decides(exhibit)
+    if exhibit.name == "over_time":
+        skills = [value for value in exhibit.columns.get("skill", []) if isinstance(value, int | float)]
+        return f"Skill from quarter to quarter of the rows' time: {', '.join(map(number, skills))}." if skills else ""
+    return first_sentence(exhibit.note) if exhibit.name == "ml_test_score" else ""
+
+
+def _decides(exhibit: Exhibit) -> str:
+    """What the threshold gives that the model has now, which stands first where it has one."""
+    first = {name: values[0] for name, values in exhibit.columns.items() if values}
+    precision, recall = first.get("precision"), first.get("recall")
+    known = isinstance(precision, float) and isinstance(recall, float)
+    if not known or not str(first.get("purpose", "")).startswith("as it is"):
+        return ""
+    return (
+        f"As it is now, {precision:.1%} of its alarms are true and {recall:.1%} of the events are found; other "
+        "thresholds are compared."
+    )
 
 
 def _relied(importance: Exhibit) -> str:
@@ -238,6 +269,9 @@ def _told(one: Measurement) -> str:
     said = f"{name[:1].upper()}{name[1:]}{on}: "
     if one.error or one.value is None:
         return _ended(said + (f"the check broke, {one.error}" if one.error else one.insufficient or "not measured"))
+    if one.unit == "count" and one.value == 0:
+        return f"{said}none."
+    said = f"{name[:1].upper()}{name[1:]}{on} than " if name.endswith(" faster") else said
     span = interval(one.lower, one.upper, one.unit)
     inside = f" ({span})" if span and span != "exact" else ""
     return _ended(f"{said}{quantity(one.value, one.unit)}{inside}")

@@ -15,10 +15,18 @@ __all__ = ["next_steps"]
 
 
 def next_steps(verdict: Verdict, evidence: Evidence, *, when_ready: str = "") -> tuple[str, ...]:
-    """The steps; of what is ready only ``when_ready``."""
+    """The steps; of what is ready ``when_ready``, after a look at what the standard does not judge."""
     if verdict.readiness is Readiness.READY:
-        return (when_ready,) if when_ready else ()
+        return (*_open(evidence.findings), when_ready) if when_ready else ()
     return tuple(_steps(verdict.requirements, evidence.findings))
+
+
+def _open(findings: Sequence[Finding]) -> Iterator[str]:
+    left = [one for one in findings if one.grade == "suspects" and not one.answer]
+    asked = sum(bool(one.question) for one in left)
+    if left:
+        questions = f", {asked} of them with a question to answer" if asked else ""
+        yield f"look at {len(left)} suspicions that the standard does not judge{questions}"
 
 
 def _steps(verdicts: Sequence[RequirementVerdict], findings: Sequence[Finding]) -> Iterator[str]:

@@ -138,7 +138,8 @@ def _known(subject: Subject, given: Given) -> _Known:
         raise nothing_left(scored, given)
     rows, labels = scored.rows.filter(answered), scored.labels.filter(answered)
     if not subject.contract:  # text files hold only text; a contract has read them already
-        rows = numbers_read(rows.drop(labels.name)).with_columns(labels)
+        typed = numbers_read(rows.drop(labels.name, *subject.kept, strict=False))
+        rows = rows.with_columns(typed.iter_columns()).with_columns(labels)
     return _Known(rows=rows, labels=labels, scored=scored)
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from roadworthy.api.inspection.rows import Given
 from roadworthy.api.subjects import Subject
-from roadworthy.errors import DataError, Problem, UnknownName
+from roadworthy.errors import DataError, Problem, TargetError, UnknownName
 from roadworthy.records.project import Task
 from roadworthy.transforms.cleaning.times import text_to_time
 from roadworthy.transforms.inference import Inference, infer
@@ -41,6 +41,7 @@ def roles_of(given: Given, subject: Subject, *, time: str, entity: str, protecte
     for name in (*filter(None, (time, entity)), *protected):
         if name not in given.rows.columns:
             raise UnknownName("column", name, given.rows.columns)
+    _require_plain(given, {"time": [time], "entity": [entity], "protected": protected})
     if subject.contract and subject.task is not None:
         return Roles(
             task=subject.task,
@@ -48,7 +49,9 @@ def roles_of(given: Given, subject: Subject, *, time: str, entity: str, protecte
             entity=entity or subject.entity,
             protected=tuple(protected) or subject.protected,
         )
-    found = _inferred(given)
+    found = _inferred(given, subject)
+    if found is None:
+        return Roles(task=subject.task or Task.REGRESSION, time=time, entity=entity, protected=tuple(protected))
     roles = Roles(
         task=subject.task or found.task,
         time=time or (found.time if _usable_time(given.rows, found.time) else ""),
@@ -59,9 +62,32 @@ def roles_of(given: Given, subject: Subject, *, time: str, entity: str, protecte
     return msgspec.structs.replace(roles, notes=tuple(_said(roles, asked)))
 
 
-def _inferred(given: Given) -> Inference:
-    """What the first rows suggest."""
-    return infer(given.rows.head(_LOOKED_AT), target=given.target, source_name=given.shown)
+def _require_plain(given: Given, asked: dict[str, Sequence[str]]) -> None:
+    """DataError naming every column that can play no part: the labels, lists, structs, bytes."""
+    problems = []
+    for part, names in asked.items():
+        for name in filter(None, names):
+            kind = given.rows.schema[name]
+            if kind.is_nested() or kind in {pl.Binary, pl.Object}:
+                problems.append(Problem(f"type {kind}", where=f"column {name}", expected="numbers, texts or times"))
+            if name == given.target:
+                problems.append(Problem(f"the labels as {part}", where=f"column {name}", expected="another column"))
+    if problems:
+        raise DataError("some columns cannot play the part that they are named for", problems=problems)
+
+
+def _inferred(given: Given, subject: Subject) -> Inference | None:
+    """What the first rows suggest; None where the labels do not vary and the model itself says what it predicts."""
+    try:
+        return infer(given.rows.head(_LOOKED_AT), target=given.target, source_name=given.shown)
+    except TargetError as error:
+        if subject.task is None:
+            raise TargetError(
+                str(error).splitlines()[0],
+                problems=error.problems,
+                next_step="pass rows with every label, or an estimator, which names its own",
+            ) from error
+        return None
 
 
 def _usable_time(rows: pl.DataFrame, name: str) -> bool:

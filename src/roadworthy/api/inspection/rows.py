@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars import selectors as cs
 
 from roadworthy import assembly
 from roadworthy.api.subjects import Scored, Subject
-from roadworthy.errors import DataError, Problem, RoadworthyError, TargetError, UsageError, nearest
-from roadworthy.measures.samples import Sample
+from roadworthy.errors import DataError, Problem, RoadworthyError, TargetError, UnknownName, UsageError, nearest
+from roadworthy.measures.samples import Sample, entity_codes
 from roadworthy.records.project import Task
 from roadworthy.transforms.splits import class_labels, label_text
 
@@ -36,12 +37,12 @@ class Given:
 def given_rows(data: Any, y: Sequence[Any] | None, target: str) -> Given:
     """The rows of a path, frame or matrix; ``y`` are the labels where ``data`` has no column of them."""
     if isinstance(data, np.ndarray):
-        data = pl.DataFrame(data, schema=[f"column_{place}" for place in range(data.shape[1])])
+        data = _frame_of(data)
     source = assembly.source_of(data)
     rows = source.scan().collect()
     if y is not None:
         target = target or "target"
-        rows = rows.with_columns(pl.Series(target, np.asarray(y).tolist()))
+        rows = rows.with_columns(_labels_beside(y, rows, target))
     if not target:
         raise UsageError("no target is named", next_step="--target COLUMN")
     if target not in rows.columns:
@@ -52,7 +53,47 @@ def given_rows(data: Any, y: Sequence[Any] | None, target: str) -> Given:
             problems=[Problem(f"columns: {', '.join(rows.columns)}")],
             next_step=f"--target {close or 'COLUMN'}",
         )
-    return Given(rows, target, source.describe())
+    rows = rows.with_columns(cs.by_dtype(pl.Int128, pl.UInt128, pl.Decimal).cast(pl.Float64))
+    return Given(rows.with_columns(_known_labels(rows.get_column(target))), target, source.describe())
+
+
+def _frame_of(matrix: NDArray[Any]) -> pl.DataFrame:
+    if matrix.ndim != 2:
+        found = f"an array of shape {matrix.shape}"
+        raise UsageError("the rows are no table", problems=[Problem(found, expected="two dimensions: rows, columns")])
+    return pl.DataFrame(matrix, schema=[f"column_{place}" for place in range(matrix.shape[1])])
+
+
+def _labels_beside(y: Any, rows: pl.DataFrame, target: str) -> pl.Series:
+    """The labels ``y`` as a column; UsageError where they are not one for each row."""
+    if target in rows.columns:
+        raise UsageError(
+            f"the rows have a column {target!r}, and labels are given beside them",
+            next_step="leave y out, or call the labels by another name: target=",
+        )
+    try:
+        values = y if isinstance(y, pl.Series) else np.asarray(y)
+        values = values.ravel() if isinstance(values, np.ndarray) and values.shape[1:] == (1,) else values
+        if values.shape != (rows.height,):
+            found = Problem(f"labels of shape {values.shape}", expected=f"{rows.height:,}, one for each row")
+            raise UsageError("the labels do not belong to the rows", problems=[found])
+        return pl.Series(target, values if isinstance(values, pl.Series) else values.tolist())
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        found = Problem(type(y).__name__, where="y", expected="a list, Series or array of labels of one kind")
+        raise UsageError("the labels cannot be read", problems=[found]) from error
+
+
+def _known_labels(labels: pl.Series) -> pl.Series:
+    """Labels that are blank or NaN are missing; TargetError for a column of what can be no label."""
+    kind = labels.dtype
+    if kind.is_nested() or kind in {pl.Binary, pl.Object}:
+        raise TargetError(
+            f"column {labels.name} holds no labels",
+            problems=[Problem(f"type {kind}", where=f"column {labels.name}", expected="numbers, texts or booleans")],
+        )
+    if kind == pl.String:
+        return labels.set(labels.str.strip_chars() == "", None)
+    return labels.fill_nan(None) if kind.is_float() else labels
 
 
 def nothing_left(scored: Scored, given: Given) -> RoadworthyError:
@@ -80,12 +121,43 @@ def sample_of(  # noqa: PLR0917 - everything that a sample is made of
 ) -> Sample:
     """The sample of labels and scores [N]; ``clusters`` [N] tell whose rows they are."""
     if task is Task.REGRESSION:
+        if positive:
+            raise _other_event(positive, task, ())
         return Sample(task=task, y=outcomes(column, task, ()), score=scores, clusters=clusters)
-    classes = subject.classes or class_labels(column, task, positive)
+    classes = subject.classes or _classes_of(column, task, positive)
+    if positive and (task is not Task.BINARY or _label_of(positive, classes) != classes[1]):
+        raise _other_event(positive, task, classes)
     y = outcomes(column, task, classes)
     cut = threshold if threshold is not None else subject.threshold
     cut = 0.5 if cut is None and task is Task.BINARY else cut
     return Sample(task=task, y=y, score=scores, classes=classes, clusters=clusters, threshold=cut)
+
+
+def _label_of(word: object, labels: Sequence[str]) -> str:
+    """A label as a person may write it: 1.0 for 1; the word itself where no label is meant."""
+    text = str(word)
+    short = text.removesuffix(".0")
+    return short if text not in labels and short in labels else text
+
+
+def _classes_of(column: pl.Series, task: Task, positive: str) -> tuple[str, ...]:
+    labels = sorted(label_text(column).drop_nulls().unique().to_list())
+    wanted = _label_of(positive, labels) if positive and task is Task.BINARY else ""
+    if wanted and wanted not in labels:
+        raise UnknownName("label", wanted, labels, where="--positive")
+    return class_labels(column, task, wanted)
+
+
+def _other_event(positive: str, task: Task, classes: Sequence[str]) -> RoadworthyError:
+    if task is not Task.BINARY:
+        return UsageError(f"a {task.value} task has no event", next_step="leave --positive out")
+    if _label_of(positive, classes) not in classes:
+        return UnknownName("label", positive, classes, where="--positive")
+    return UsageError(
+        f"the model's own event is {classes[1]!r}, not {positive!r}",
+        problems=[Problem(f"labels in the model's order: {', '.join(classes)}", expected=f"{positive} as the last")],
+        next_step="leave --positive out",
+    )
 
 
 def outcomes(column: pl.Series, task: Task, classes: Sequence[str]) -> NDArray[Any]:
@@ -94,11 +166,17 @@ def outcomes(column: pl.Series, task: Task, classes: Sequence[str]) -> NDArray[A
         return _numbers(column)
     codes = {label: place for place, label in enumerate(classes)}
     labels = label_text(column)
+    if not set(labels.unique().to_list()) <= set(codes):  # text files may have blanks around labels
+        labels, codes = labels.str.strip_chars(), {label.strip(): place for place, label in enumerate(classes)}
     unknown = sorted(set(labels.unique().to_list()) - set(codes))
-    if unknown:
-        shown = ", ".join(unknown[:5])
-        problem = Problem(f"labels {shown}", expected=", ".join(classes), where=f"column {column.name}")
-        raise TargetError(f"the model does not know the labels {shown}", problems=[problem])
+    if unknown or len(codes) < len(classes):
+        shown = ", ".join(map(repr, unknown[:5]))
+        known = ", ".join(map(repr, classes[:12]))
+        raise TargetError(
+            f"the model does not know the labels {shown}",
+            problems=[Problem(f"labels {shown}", expected=known, where=f"column {column.name}")],
+            next_step="write the labels as the model was trained on them, or see that --target names their column",
+        )
     return labels.replace_strict(codes, return_dtype=pl.Int64).to_numpy()
 
 
@@ -106,9 +184,7 @@ def clusters_of(rows: pl.DataFrame, entity: str) -> NDArray[np.int64] | None:
     """A number per entity; a row without one is its own. None where no entity is named."""
     if entity not in rows.columns:
         return None
-    column = rows.get_column(entity)
-    own = -1 - pl.int_range(len(column), eager=True)
-    return column.rank("dense").cast(pl.Int64).fill_null(own).to_numpy()
+    return entity_codes(rows.get_column(entity))
 
 
 def _numbers(column: pl.Series) -> NDArray[np.float64]:

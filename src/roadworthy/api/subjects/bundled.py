@@ -47,7 +47,7 @@ def bundle_subject(name: str, bundle: OpenBundle, model: BundlePredictor) -> Sub
         entity=contract.entity,
         time=contract.time,
         protected=contract.protected,
-        standard=parse_standard(table, contract.task, columns=columns),
+        standard=parse_standard(table, contract.task, columns=columns, target=contract.target),
         contract=True,
         cost=_Cost(model),
         folder_or_file=bundle.folder,

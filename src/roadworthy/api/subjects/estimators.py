@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ def estimator_subject(model: Any, rows: pl.DataFrame, target: str) -> Subject:
     named = [str(column) for column in getattr(model, "feature_names_in_", ())]
     refuse_lacking(named, given.columns, f"the {name}")
     columns = tuple(named or given.columns)
-    form = _form(predict, given.select(columns), name, frames=bool(named))
+    found = _form(predict, given.select(columns), name, frames=bool(named))
+    form = found.table
 
     def raw(frame: pl.DataFrame) -> Answered:
         return all_answered(_asked(predict, form(frame.select(columns)), frame.height, name))
@@ -65,7 +66,12 @@ def estimator_subject(model: Any, rows: pl.DataFrame, target: str) -> Subject:
         task=Task.REGRESSION if not classes and hasattr(model, "predict") else None,
     )
     subject = plain_subject(plain, rows, target)
-    return replace(subject, refit=_refit(model, form, columns, len(classes), known))
+    return replace(
+        subject,
+        answer=_own_errors(subject.answer),
+        refit=_refit(model, form, columns, len(classes), known),
+        kept=frozenset(columns) - found.read,
+    )
 
 
 def _prediction(model: Any, name: str) -> Callable[[Any], Any]:
@@ -82,27 +88,32 @@ def _prediction(model: Any, name: str) -> Callable[[Any], Any]:
     return found
 
 
-def _form(predict: Callable[[Any], Any], given: pl.DataFrame, name: str, *, frames: bool) -> Form:
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The kind of table that a model takes; ``read`` are text columns that it gets as numbers."""
+
+    table: Form
+    read: frozenset[str] = frozenset()
+
+
+def _form(predict: Callable[[Any], Any], given: pl.DataFrame, name: str, *, frames: bool) -> _Taken:
     """The first kind of table that the model answers for on the first rows; ModelError with what it said of each.
 
-    Rows that are text throughout come from a text file: what are numbers in it is read as such.
+    Rows that are text throughout come from a text file: what are numbers in it is read as such, unless the model
+    wants the text. Which columns those are is settled once, on all rows.
     """
     text_file = given.width > 0 and all(kind == pl.String for kind in given.dtypes)
-    read: Form = numbers_read if text_file else _as_is
-    kinds: dict[str, Form] = {"a matrix": lambda frame: read(frame).to_numpy(), "a Polars frame": read}
-    if importlib.util.find_spec("pandas") is not None:
-        kinds["a pandas frame"] = lambda frame: read(frame).to_pandas()
-    order = ["a Polars frame", "a pandas frame", "a matrix"] if frames else list(kinds)
+    typed = numbers_read(given) if text_file else given
+    read = frozenset(column for column, kind in typed.schema.items() if kind != given.schema[column])
     problems = []
-    for kind in order:
-        if kind not in kinds:
-            continue
-        try:
-            predict(kinds[kind](given.head(3)))
-        except Exception as error:  # noqa: BLE001 - whatever the user's model raises
-            problems.append(Problem(_said(error), where=kind))
-        else:
-            return kinds[kind]
+    for columns in dict.fromkeys((read, frozenset[str]())):
+        for kind, form in _kinds(columns, frames=frames).items():
+            try:
+                predict(form(given.head(3)))
+            except Exception as error:  # noqa: BLE001 - whatever the user's model raises
+                problems.append(Problem(_said(error), where=f"{kind} of text" if read and not columns else kind))
+            else:
+                return _Taken(form, columns)
     raise ModelError(
         f"the {name} fails on the rows, whatever it gets them as",
         problems=problems,
@@ -110,8 +121,35 @@ def _form(predict: Callable[[Any], Any], given: pl.DataFrame, name: str, *, fram
     )
 
 
-def _as_is(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame
+def _kinds(read: frozenset[str], *, frames: bool) -> dict[str, Form]:
+    """Kinds of tables, those first that such a model most likely takes."""
+
+    def typed(frame: pl.DataFrame) -> pl.DataFrame:
+        texts = [pl.col(name) for name in frame.columns if name in read and frame.schema[name] == pl.String]
+        return frame.with_columns(text.str.strip_chars().replace("", None).cast(pl.Float64) for text in texts)
+
+    kinds: dict[str, Form] = {
+        "a matrix": lambda frame: typed(frame).to_numpy(writable=True),
+        "a Polars frame": typed,
+    }
+    if importlib.util.find_spec("pandas") is not None:
+        kinds["a pandas frame"] = lambda frame: typed(frame).to_pandas()
+    order = ["a Polars frame", "a pandas frame", "a matrix"] if frames else list(kinds)
+    return {kind: kinds[kind] for kind in order if kind in kinds}
+
+
+def _own_errors(answer: Answer) -> Answer:
+    """The same, raising what the model itself raised: it crashed, and refused nothing."""
+
+    def asked(frame: pl.DataFrame) -> Answered:
+        try:
+            return answer(frame)
+        except ModelError as failure:
+            if failure.__cause__ is None:
+                raise
+            raise failure.__cause__ from None
+
+    return asked
 
 
 def _asked(predict: Callable[[Any], Any], table: Any, rows: int, name: str) -> NDArray[np.float64]:
@@ -129,7 +167,9 @@ def _asked(predict: Callable[[Any], Any], table: Any, rows: int, name: str) -> N
         ) from error
     if scores.ndim == 0 or len(scores) != rows:
         found = f"an array of shape {scores.shape}"
-        raise ModelError(f"the {name} does not answer row by row", problems=[Problem(found, expected=f"{rows} scores")])
+        raise ModelError(
+            f"the {name} does not answer row by row", problems=[Problem(found, expected=f"{rows} scores")]
+        ) from ValueError(found)
     if scores.ndim == 2 and scores.shape[1] == 1:
         return scores[:, 0]
     return scores

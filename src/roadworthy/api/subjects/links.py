@@ -129,8 +129,10 @@ def _classes(width: int, names: list[str], known: Sequence[str], model: str) -> 
             problems=[problem],
             next_step="pass rows with every label, or write the labels as the numbers of the outputs, from 0",
         )
+    if width == 2:
+        return (), f"the second output of {model} is taken to be the event's"
     said = f"the outputs of {model} are taken to be the labels in the order of their text: {', '.join(names[:12])}"
-    return (tuple(names) if width > 2 else ()), said
+    return tuple(names), said
 
 
 def _within(values: NDArray[np.float64]) -> bool:

@@ -78,6 +78,7 @@ def plain_subject(model: Plain, rows: pl.DataFrame, target: str) -> Subject:
         cost=model.cost,
         folder_or_file=model.file,
         notes=(*model.notes, *link.notes),
+        kept=model.texts,
     )
 
 

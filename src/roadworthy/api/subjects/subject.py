@@ -63,7 +63,8 @@ class Subject:
     are empty where nothing tells. ``refit`` trains such a model anew, None where that is not known. ``contract``: rows
     are refused by a contract. ``folder_or_file`` is where the model stands on disk. ``cost`` measures what it costs,
     None where that cannot be told. ``notes`` say how its answers were read. ``signed`` are the measurements of a
-    bundle's evidence that rows cannot make anew.
+    bundle's evidence that rows cannot make anew. ``kept`` are columns that the model takes as they were given, though
+    their text may hold numbers.
     """
 
     name: str
@@ -86,3 +87,4 @@ class Subject:
     graph: GraphModel | None = None
     feed: Callable[[pl.DataFrame], Feed] | None = None
     signed: tuple[Measurement, ...] = ()
+    kept: frozenset[str] = frozenset()

@@ -21,6 +21,7 @@ from roadworthy.formats.report.view import ChartView, ReportView, RequirementRow
 from roadworthy.records.evidence import Finding
 from roadworthy.records.verdict import Outcome, Readiness
 from roadworthy.standard import CATALOGUE, format_quantity
+from roadworthy.standard.metric import MetricKind
 
 if TYPE_CHECKING:
     import jinja2
@@ -86,6 +87,7 @@ def render_report(view: ReportView) -> str:
         by_urgency=sorted(view.requirements, key=lambda row: _URGENCY.index(row.verdict.outcome)),
         findings=_findings(view),
         chapters=chapters,
+        anchors=_anchors(chapters, view),
         links={finding.check: chapter for chapter in chapters for finding in chapter["view"].findings},
         tally=_tally(view.requirements),
         charts=charts,
@@ -93,15 +95,32 @@ def render_report(view: ReportView) -> str:
     )
 
 
+def _anchors(chapters: list[dict[str, Any]], view: ReportView) -> dict[str, str]:
+    """Where on the page evidence stands: ``"exhibit:importance"`` to the anchor of its chapter."""
+    found: dict[str, str] = {f"stage:{row.stage}": "h-stages" for row in view.stages}
+    for chapter in chapters:
+        shown = chapter["view"]
+        names = [f"exhibit:{chart.name}" for chart in shown.charts]
+        names += [f"measurement:{row.measurement.metric}" for row in shown.measurements]
+        names += [f"finding:{one.kind}" for one in shown.findings]
+        found |= dict.fromkeys((name for name in names if name not in found), chapter["id"])
+    return found
+
+
 def _key_figures(rows: tuple[RequirementRow, ...]) -> tuple[list[RequirementRow], int]:
-    """The figures on top, unmet ones first, and how many requirements stand only further down."""
+    """The figures on top: what is unmet, the key ones, then quality; and how many requirements stand further down."""
     measured = [
         row for row in rows if row.verdict.measurement is not None and row.verdict.measurement.value is not None
     ]
-    wanted = [row for row in measured if row.key] or measured
-    unmet = [row for row in wanted if row.verdict.outcome in _URGENCY[:3]]
-    chosen = [*unmet, *(row for row in wanted if row not in unmet)][:MOST_KEY_FIGURES]
+    unmet = [row for row in measured if row.verdict.outcome in _URGENCY[:3]]
+    ranked = sorted(measured, key=lambda row: (not row.key, not _is_quality(row)))
+    chosen = [*unmet, *(row for row in ranked if row not in unmet)][:MOST_KEY_FIGURES]
     return chosen, len(rows) - len(chosen)
+
+
+def _is_quality(row: RequirementRow) -> bool:
+    metric = CATALOGUE.get(row.verdict.metric)
+    return metric is not None and metric.kind is MetricKind.QUALITY
 
 
 def _findings(view: ReportView) -> list[Finding]:
@@ -165,13 +184,14 @@ def _narrow(chart: ChartView) -> bool:
 
 def _balanced(charts: list[ChartView]) -> list[list[ChartView]]:
     """Two columns of about equal height, so that no hole is left beside a tall picture; order is kept inside each."""
-    columns: list[list[ChartView]] = [[], []]
+    places: list[list[int]] = [[], []]
     heights = [0.0, 0.0]
-    for chart in charts:
+    for place in sorted(range(len(charts)), key=lambda place: -_height(charts[place])):
         shorter = 0 if heights[0] <= heights[1] + 0.05 else 1
-        columns[shorter].append(chart)
-        heights[shorter] += _height(chart)
-    return [column for column in columns if column]
+        places[shorter].append(place)
+        heights[shorter] += _height(charts[place])
+    ordered = sorted((sorted(column) for column in places if column), key=lambda column: column[0])
+    return [[charts[place] for place in column] for column in ordered]
 
 
 def _height(chart: ChartView) -> float:
@@ -249,6 +269,7 @@ def _template() -> jinja2.Template:
         "bound": _bound_words,
         "value": _value,
         "interval": _interval,
+        "first": wording.first_sentence,
         "behind": behind_picture,
         "table": by_itself,
         "balanced": _balanced,

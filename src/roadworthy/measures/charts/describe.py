@@ -112,6 +112,15 @@ def _between(row: dict[str, Any], ends: tuple[str, str]) -> str:
     return f" ({low:.3g} to {high:.3g})" if is_number(low) and is_number(high) else ""
 
 
+def _fairness(exhibit: Exhibit) -> str:
+    """The shares decided as the event, or the errors where nothing is decided."""
+    for figure, words in (("positive_share", "Decided as the event"), ("error", "Error")):
+        said = _named("group", figure, words, (f"{figure}_lower", f"{figure}_upper"))(exhibit)
+        if said:
+            return said
+    return ""
+
+
 def _operating_points(exhibit: Exhibit) -> str:
     rows = [row for row in drawable_rows(exhibit, ["precision", "recall"]) if "purpose" in row][:9]
     names = labels(row["purpose"] for row in rows)
@@ -134,9 +143,8 @@ _WORDS: dict[str, Callable[[Exhibit], str]] = {
     "confusion": _confusion,
     "dependence": _dependence,
     "explained_rows": _explained_rows,
-    "fairness": _named(
-        "group", "positive_share", "Decided as the event", ("positive_share_lower", "positive_share_upper")
-    ),
+    "fairness": _fairness,
+    "fairness_crossed": _fairness,
     "feature_cost": _named("column", "time_share", "Share of the time"),
     "importance": _importance,
     "operating_points": _operating_points,

@@ -55,8 +55,10 @@ def fairness(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
     alone = len({row["column"] for row in every}) == 1
     rows = [{**row, "who": row["group"] if alone else f"{row['column']}: {row['group']}"} for row in every[:MOST_NAMES]]
     names = broken_over_lines(row["who"] for row in rows)
-    panels = []
+    panels: list[alt.LayerChart] = []
     for rate, title in _RATES.items():
+        if panels and rate == "error":
+            break  # where decisions are compared, these say which way each group's errors go
         shown = named_rows(rows, names, "who", rate, (f"{rate}_lower", f"{rate}_upper"))
         if shown:
             lines = list(_permitted(rate, [row["value"] for row in shown], references)) if alone else []

@@ -23,18 +23,22 @@ _MOST_DOTS = 60
 _MOST_PARTS = 24
 _HEIGHT = 140
 _DECIDING = "bootstrap"
+_FINE: dict[str, Any] = {"format": ".4~g"}
+_LEAST_SPAN = 0.01
+"""Of an axis, so that figures that agree lie on one line and have readable ticks."""
 _MODELS = {"old": "never renewed", "fresh": "trained anew"}
 
 
 def trainings(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
     """A dot per training and the mean of them: skill, and the share of decisions that differ from the first one's.
 
-    What a standard bounds is drawn where it is judged: on the bootstrap samples.
+    What a standard bounds of churn is drawn where it is judged: on the bootstrap samples.
     """
     rows = thinned(drawable_rows(exhibit, ["training"]), _MOST_DOTS)
-    judged = references if exhibit.name.partition(":")[2] == _DECIDING else ()
+    decides = exhibit.name.partition(":")[2] == _DECIDING
+    judged = [one for one in references if decides and one.of == "churn"]
     panels = []
-    for figure, title, axis in (("skill", "skill", {}), ("churn", "decisions that change", {"format": "%"})):
+    for figure, title, axis in (("skill", "skill", _FINE), ("churn", "decisions that change", {"format": "%"})):
         here = [row for row in rows if is_number(row.get(figure))]
         here = here[1:] if figure == "churn" else here  # the first does not differ from itself
         if here:
@@ -51,7 +55,13 @@ def _dots(
     steps = sorted({row["training"] for row in rows})
     room = max(0.5, 0.04 * (steps[-1] - steps[0]))
     x = x_axis("training", below, domain=[steps[0] - room, steps[-1] + room], **_ticks(steps))
-    base = alt.Chart(source(rows)).encode(x=x, y=y_axis(figure, title, zero=figure == "churn", **axis))
+    ends = [row[figure] for row in rows] + [one.value for one in references if is_number(one.value)]
+    low, high = (0.0 if figure == "churn" else min(ends)), max(ends)
+    if high - low < _LEAST_SPAN:
+        low, high = (low, low + _LEAST_SPAN) if figure == "churn" else (low - _LEAST_SPAN / 2, high + _LEAST_SPAN / 2)
+    room = 0.06 * (high - low)
+    y = y_axis(figure, title, domain=[low if figure == "churn" else low - room, high + room], **axis)
+    base = alt.Chart(source(rows)).encode(x=x, y=y)
     dots = base.mark_circle(color=BLUE, size=70, opacity=1)
     return sized(middle, dots, *across(references, figure), width=WIDTH, height=_HEIGHT)
 
@@ -125,7 +135,7 @@ def _models(rows: list[dict[str, Any]]) -> alt.LayerChart:
     scales = palette(names)
     base = alt.Chart(source(rows)).encode(
         x=_periods(rows, ""),
-        y=y_axis("value", "skill"),
+        y=y_axis("value", "skill", **_FINE),
         color=alt.Color("model:N", scale=scales["color"], sort=names),
     )
     line = base.mark_line().encode(strokeDash=alt.StrokeDash("model:N", scale=scales["dash"], sort=names))
@@ -136,7 +146,7 @@ def _models(rows: list[dict[str, Any]]) -> alt.LayerChart:
 
 
 def _lost(rows: list[dict[str, Any]], references: Sequence[Reference]) -> alt.LayerChart:
-    x, title = _periods(rows, "period"), "what the old one loses, share of the base loss"
+    x, title = _periods(rows, "period"), "what the old one loses"
     zero = alt.Chart(source([{"at": 0}])).mark_rule(color=MUTED).encode(y=alt.Y("at:Q"))
     dots = alt.Chart(source(rows)).mark_circle(color=BLUE, size=70, opacity=1)
     permitted = [

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from roadworthy.measures.columns import numbers
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.robustness.asking import Reply, ask
 from roadworthy.records.evidence import Exhibit
@@ -121,12 +122,16 @@ def _grid(values: pl.Series, points: int) -> tuple[list[pl.Series], list[float]]
         return [counts["value"].slice(place, 1) for place in range(counts.height)], (
             counts["count"] / values.len()
         ).to_list()
-    physical = values.to_physical().cast(pl.Float64)
-    known = physical.filter(physical.is_finite()).to_numpy()
+    known = _finite(values)
     edges = _quantiles(known, points, whole=not dtype.is_float())
     grid = pl.Series("value", edges)
     kept = grid.cast(pl.Int64).cast(dtype) if dtype.is_temporal() else grid.cast(dtype)
     return [kept.slice(place, 1) for place in range(kept.len())], _near(known, edges)
+
+
+def _finite(values: pl.Series) -> NDArray[np.float64]:
+    found = numbers(values)
+    return np.asarray(found[~np.isnan(found)])
 
 
 def _quantiles(known: NDArray[np.float64], points: int, *, whole: bool) -> NDArray[np.float64]:
@@ -146,9 +151,9 @@ def _near(known: NDArray[np.float64], edges: NDArray[np.float64]) -> list[float]
 def _local(examined: Examined, brief: Brief, column: str, values: pl.Series) -> list[tuple[Any, ...]]:
     """Lines of the exhibit by accumulated local effects: two questions in all."""
     dtype = values.dtype
-    known = values.cast(pl.Float64).filter(values.cast(pl.Float64).is_finite()).to_numpy()
+    known = _finite(values)
     edges = _quantiles(known, brief.most(_POINTS, _QUICK_POINTS), whole=not dtype.is_float())
-    own = examined.rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    own = numbers(examined.rows[column])
     usable = np.flatnonzero((own >= edges[0]) & (own <= edges[-1]))
     most = brief.most(_LOCAL_ROWS, _QUICK_LOCAL_ROWS)
     places = np.sort(usable[brief.rng("dependence").permutation(len(usable))[:most]])

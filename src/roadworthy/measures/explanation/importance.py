@@ -116,7 +116,7 @@ def _rise(
     if len(both) == 0:
         return None, None, None
     part = sample.take(both)
-    losses = [row_losses(_scored(part, reply.score[both])) for reply in (plain, shuffled)]
+    losses = [row_losses(part.scored(reply.score[both])) for reply in (plain, shuffled)]
     rise = (losses[1] - losses[0]) / (base_loss(part) or 1.0)
     drop = float(rise.mean())
     try:
@@ -124,8 +124,3 @@ def _rise(
     except NotEnough:
         return drop, None, None
     return drop, bounds.lower, bounds.upper
-
-
-def _scored(sample: Sample, score: Any) -> Sample:
-    bounded = score if sample.task is Task.REGRESSION else np.clip(score, 0, 1)
-    return Sample(task=sample.task, y=sample.y, score=bounded, classes=sample.classes, clusters=sample.clusters)

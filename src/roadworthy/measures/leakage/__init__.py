@@ -8,7 +8,7 @@ it *suspects* where only a person can tell, and then carries the question.
 - ``powers``: what each column says alone, against its family;
 - ``missing``: columns that are filled only where the answer is known;
 - ``sums``: columns that add up to the target;
-- ``surrogate`` and ``reliance``: what quality would be without a column, and the control on shuffled labels;
+- ``reliance``: what quality of a surrogate would be without a column, and the control on shuffled labels;
 - ``twins``: rows of the holdout that training has seen, exactly or nearly;
 - ``sides``: entities and times on both sides of the split, columns dated after the prediction.
 

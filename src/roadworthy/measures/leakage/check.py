@@ -24,8 +24,9 @@ from roadworthy.measures.leakage.powers import column_powers, logit, target_leak
 from roadworthy.measures.leakage.reliance import known_question, relied_on, shuffle_control, with_and_without
 from roadworthy.measures.leakage.sides import dated_after, entity_overlap, time_order, time_overlap
 from roadworthy.measures.leakage.sums import target_sums
-from roadworthy.measures.leakage.surrogate import Surrogate
 from roadworthy.measures.leakage.twins import twins_across
+from roadworthy.measures.samples import entity_codes
+from roadworthy.measures.surrogates import Surrogate
 from roadworthy.records.evidence import Finding, Found
 from roadworthy.records.project import Task
 
@@ -110,7 +111,7 @@ def _asked(table: _Table, proven: list[Finding], suspected: list[Finding], brief
         y,
         table.task,
         rng,
-        groups=table.frame[places][table.entity].cast(pl.String).fill_null("").to_numpy() if table.entity else None,
+        groups=entity_codes(table.frame[table.entity][places]) if table.entity else None,
         folds=brief.most(3, 2),
         trees=brief.most(60, 30),
     )

@@ -26,6 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from roadworthy.measures.columns import level_codes
 from roadworthy.measures.ranking import auc_value
 from roadworthy.records.evidence import Finding
 from roadworthy.records.project import Task
@@ -139,7 +140,7 @@ def _power(column: pl.Series, outcome: NDArray[Any], first: NDArray[np.bool_], t
 
 
 def _levels(column: pl.Series) -> NDArray[np.int64]:
-    """A bin or level per row, 0 for missing: 20 bins of equal mass for numbers, the commonest levels for text."""
+    """A bin or level per row [n], 0 for missing: 20 bins of equal mass for numbers, the commonest levels for text."""
     if column.dtype.is_numeric() or column.dtype.is_temporal():
         values = column.to_physical().cast(pl.Float64)
         edges = (
@@ -149,10 +150,7 @@ def _levels(column: pl.Series) -> NDArray[np.int64]:
         )
         bins = np.searchsorted(edges, values.fill_null(0.0).to_numpy(), side="right") + 1
         return np.asarray(np.where(column.is_null().to_numpy(), 0, bins), dtype=np.int64)
-    text = column.cast(pl.String)
-    common = text.drop_nulls().value_counts(sort=True).head(_MOST_LEVELS)[text.name].to_list()
-    codes = {level: place + 2 for place, level in enumerate(common)}
-    return np.array([0 if value is None else codes.get(value, 1) for value in text.to_list()], dtype=np.int64)
+    return level_codes(column, _MOST_LEVELS) + 1
 
 
 def _crossed(levels: NDArray[np.int64], outcome: NDArray[np.float64], first: NDArray[np.bool_]) -> NDArray[np.float64]:

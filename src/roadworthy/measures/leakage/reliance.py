@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.measures.leakage.powers import logit
-from roadworthy.measures.leakage.surrogate import Quality, Surrogate
+from roadworthy.measures.surrogates import Quality, Surrogate
 from roadworthy.records.evidence import Finding
 from roadworthy.records.project import Task
 
@@ -131,6 +131,7 @@ def shuffle_control(
 
 def _lost(surrogate: Surrogate, columns: Sequence[str], full: Quality, tried: int) -> list[_Loss]:
     gains = dict(zip(surrogate.columns, full.gains, strict=True))
+    columns = [name for name in columns if name in gains]
     least = _LEAST_GAIN * float(full.gains.sum())
     used = sorted((name for name in columns if gains[name] > least), key=lambda name: -gains[name])[:tried]
     if len(used) == 1:  # what it costs is compared with the next one, however little that is used

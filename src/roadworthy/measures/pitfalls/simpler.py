@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import Bounds, NotEnough, skewed_t
 from roadworthy.measures.losses import row_losses
-from roadworthy.measures.samples import Sample
-from roadworthy.measures.surrogates import Lesson, encode_rows, fit_predict, folds_of, out_of_fold, stacked
+from roadworthy.measures.samples import Sample, folds_of
+from roadworthy.measures.surrogates import Lesson, encode_rows, fit_predict, out_of_fold, stacked
 from roadworthy.records.evidence import Finding
 from roadworthy.records.model import Choice
 from roadworthy.records.project import Task
@@ -103,14 +103,10 @@ def _compared(examined: Examined, brief: Brief) -> list[_Compared]:
             scores = fit_predict(name, lesson, np.arange(n, n + len(more)), np.arange(n))
         else:
             scores = out_of_fold(name, lesson, fold)
-        theirs = row_losses(_scored(sample, scores))
+        theirs = row_losses(sample.scored(scores))
         bounds = _difference(theirs - own, sample, brief.confidence("skill"))
         found.append(_Compared(name, float(theirs.mean()), float(own.mean()), bounds))
     return found
-
-
-def _scored(sample: Sample, scores: NDArray[np.float64]) -> Sample:
-    return Sample(task=sample.task, y=sample.y, score=scores, clusters=sample.clusters)
 
 
 def _difference(difference: NDArray[np.float64], sample: Sample, confidence: float) -> Bounds:

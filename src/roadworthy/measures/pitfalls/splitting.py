@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.measures.examined import Brief, Examined
-from roadworthy.measures.samples import Sample
+from roadworthy.measures.samples import Sample, folds_of
 from roadworthy.measures.split_gap import split_gap, split_gap_finding, unmeasured_gap
 from roadworthy.measures.surrogates import Lesson, encode_rows, fit_predict, stacked
 from roadworthy.records.data import SplitKind
@@ -81,8 +81,7 @@ def _arms(sample: Sample, kind: SplitKind, rng: np.random.Generator) -> tuple[li
         fold = np.arange(n) * _FOLDS // n
         asked = [_FOLDS - 2, _FOLDS - 1]
     else:
-        codes = np.zeros(n, dtype=np.int64) if sample.clusters is None else sample.clusters
-        fold = (rng.permutation(int(codes.max()) + 1) % _FOLDS)[codes]
+        fold = folds_of(n, _FOLDS, rng, sample.clusters)
         asked = [0, 1]
     label = rng.permutation(n) % _RANDOM
     held = np.isin(fold, asked)
@@ -105,5 +104,4 @@ def _scored(sample: Sample, lesson: Lesson, arms: list[Arm]) -> Sample:
     asked = np.concatenate([ahead for _, ahead in arms])
     scores = np.concatenate([fit_predict("boosted", lesson, train, ahead) for train, ahead in arms])
     order = np.argsort(asked, kind="stable")
-    rows = sample.take(asked[order])
-    return Sample(task=sample.task, y=rows.y, score=scores[order], clusters=rows.clusters)
+    return sample.take(asked[order]).scored(scores[order])

@@ -96,7 +96,7 @@ def effect_of(fault: Fault, sample: Sample, plain: Reply, reply: Reply) -> Effec
     before, after = plain.score[both], reply.score[both]
     part = sample.take(both)
     base = base_loss(sample.take(np.flatnonzero(plain.sound))) or 1.0
-    rows = tuple(_losses(part, score) for score in (before, after))
+    rows = tuple(row_losses(part.scored(_within(part, score))) for score in (before, after))
     changed = before != after
     flipped = None
     if sample.task is Task.MULTICLASS or (sample.task is Task.BINARY and sample.threshold is not None):
@@ -143,18 +143,12 @@ def _unmoved(effect: Effect, what: str, confidence: float) -> Bounds:
     return Bounds(0.0, lower, upper, "rule of three, no score changed", groups)
 
 
-def _losses(sample: Sample, score: NDArray[np.float64]) -> NDArray[np.float64]:
-    return row_losses(_scored(sample, score))
-
-
-def _scored(sample: Sample, score: NDArray[np.float64]) -> Sample:
-    if sample.task is Task.REGRESSION:
-        spread = float(np.std(sample.y)) if sample.n else 0.0
-        spread = spread or 1.0
-        score = np.clip(score, sample.y - _FAR * spread, sample.y + _FAR * spread)
-    elif sample.task is Task.BINARY:
-        score = np.clip(score, 0.0, 1.0)
-    return Sample(task=sample.task, y=sample.y, score=score, classes=sample.classes, clusters=sample.clusters)
+def _within(sample: Sample, score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A regression's scores, none so far from the truth that its square is no number."""
+    if sample.task is not Task.REGRESSION or not sample.n:
+        return score
+    far = _FAR * (float(np.std(sample.y)) or 1.0)
+    return np.clip(score, sample.y - far, sample.y + far)
 
 
 def _greatest(sample: Sample, score: NDArray[np.float64]) -> float:

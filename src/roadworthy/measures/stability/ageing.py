@@ -16,8 +16,7 @@ from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import NotEnough, skewed_t
 from roadworthy.measures.losses import base_loss, row_losses
 from roadworthy.measures.quality import measure_safely
-from roadworthy.measures.samples import Sample
-from roadworthy.measures.stability.trainings import rescored
+from roadworthy.measures.samples import Sample, entity_codes
 from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
 from roadworthy.records.project import Task
 
@@ -127,9 +126,7 @@ def _history(examined: Examined) -> tuple[pl.DataFrame, NDArray[Any], NDArray[np
     outcome = np.concatenate([examined.train_y, y])
     entity = examined.entity
     if entity and entity in train.columns and entity in examined.rows.columns:
-        column = pl.concat([train[entity], examined.rows[entity]])
-        own = -1 - pl.int_range(len(column), eager=True)
-        return both, outcome, column.rank("dense").cast(pl.Int64).fill_null(own).to_numpy()
+        return both, outcome, entity_codes(pl.concat([train[entity], examined.rows[entity]]))
     return both, outcome, None
 
 
@@ -160,7 +157,7 @@ def _compared(
 ) -> dict[str, Any]:
     """One period: both models' skill, and the difference of their losses as a share of the base loss."""
     base = base_loss(sample) or 1.0
-    losses = [row_losses(rescored(sample, score)) for score in (old, fresh)]
+    losses = [row_losses(sample.scored(score)) for score in (old, fresh)]
     worse = (losses[0] - losses[1]) / base
     value = float(worse.mean())
     line: dict[str, Any] = {

@@ -21,11 +21,11 @@ from scipy import special, stats
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import NotEnough, skewed_t
 from roadworthy.measures.losses import base_loss, row_losses
-from roadworthy.measures.samples import Sample
+from roadworthy.measures.samples import Sample, entity_codes
 from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
 from roadworthy.records.project import Task
 
-__all__ = ["TrainingRows", "rescored", "retrained", "training_rows", "trainings_of"]
+__all__ = ["TrainingRows", "retrained", "training_rows", "trainings_of"]
 
 _CHECK = "stability"
 _MOST_TRAINED, _MOST_ASKED = 50_000, 20_000
@@ -53,7 +53,7 @@ def training_rows(examined: Examined, brief: Brief) -> TrainingRows:
     if examined.train is not None and examined.train_y is not None:
         picked = np.sort(rng.permutation(examined.train.height)[:_MOST_TRAINED])
         frame, y = examined.train[picked], examined.train_y[picked]
-        groups = _groups(frame[examined.entity]) if examined.entity in frame.columns else None
+        groups = entity_codes(frame[examined.entity]) if examined.entity in frame.columns else None
         asked = np.sort(rng.permutation(examined.sample.n)[:_MOST_ASKED])
         return TrainingRows(frame.select(examined.columns), y, groups, examined.take(asked))
     clusters = examined.sample.clusters
@@ -95,28 +95,8 @@ def retrained(examined: Examined, brief: Brief) -> Found:
     return found + _again(part.asked.sample, scores["again"])
 
 
-def rescored(sample: Sample, score: NDArray[np.float64]) -> Sample:
-    """The same rows with another model's scores, probabilities kept within [0, 1]."""
-    bounded = score if sample.task is Task.REGRESSION else np.clip(score, 0.0, 1.0)
-    return Sample(
-        task=sample.task,
-        y=sample.y,
-        score=bounded,
-        threshold=sample.threshold,
-        classes=sample.classes,
-        clusters=sample.clusters,
-        reference=sample.reference,
-        seed=sample.seed,
-    )
-
-
 def _each(brief: Brief) -> int:
     return max(_FEWEST, (brief.retrainings - 2) // 2)
-
-
-def _groups(entity: pl.Series) -> NDArray[np.int64]:
-    own = -1 - pl.int_range(len(entity), eager=True)
-    return entity.rank("dense").cast(pl.Int64).fill_null(own).to_numpy()
 
 
 def _drawn(part: TrainingRows, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -134,7 +114,7 @@ def _drawn(part: TrainingRows, rng: np.random.Generator) -> NDArray[np.int64]:
 def _spread(kind: str, sample: Sample, scores: Sequence[NDArray[np.float64]], brief: Brief) -> Found:
     """How far trainings lie apart; those on bootstrap samples decide, since data change too when a model is renewed."""
     base = base_loss(sample) or 1.0
-    samples = [rescored(sample, score) for score in scores]
+    samples = [sample.scored(score) for score in scores]
     skills = np.array([1.0 - float(row_losses(one).mean()) / base for one in samples])
     measured = [_spread_of_skill(skills, sample.n, kind, brief)]
     findings: tuple[Finding, ...] = ()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from roadworthy.measures.examined import Examined
 from roadworthy.measures.intervals import Bounds, NotEnough, clopper_pearson, cluster_count, effective_size, skewed_t
+from roadworthy.measures.samples import folds_of
 
 __all__ = ["Part", "Parts", "Ways", "mean_of", "parts_of", "share_of"]
 
@@ -57,10 +58,7 @@ def parts_of(examined: Examined, rng: np.random.Generator) -> Parts:
         if len(numbers) > 1:
             parts = tuple(Part(np.flatnonzero(stretch < one), np.flatnonzero(stretch == one)) for one in numbers[1:])
             return Parts(parts, ordered=True, ways=Ways(sample.clusters, _stretches(moment)))
-    if sample.clusters is None:
-        fold = rng.permutation(sample.n) % _FOLDS
-    else:
-        fold = (rng.permutation(int(sample.clusters.max()) + 1) % _FOLDS)[sample.clusters]
+    fold = folds_of(sample.n, _FOLDS, rng, sample.clusters)
     cut = ((np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(_FOLDS))
     parts = tuple(Part(*one) for one in cut if len(one[0]) and len(one[1]))
     return Parts(parts, ordered=False, ways=Ways(sample.clusters))

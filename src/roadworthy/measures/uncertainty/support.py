@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from roadworthy.errors import DataError
+from roadworthy.measures.columns import is_number, is_text, levels, numbers
 from roadworthy.measures.intervals import NotEnough
 
 __all__ = ["OUTSIDE", "SupportColumn", "SupportPlan", "fit_support"]
@@ -66,9 +67,9 @@ class SupportColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     def encode(self, values: pl.Series) -> Matrix:
         """[N, k]: normal score and whether it is missing; or one column per level, one for others, one for missing."""
         if self.knots:
-            numbers = _numbers(values)
-            missing = np.isnan(numbers)
-            filled = np.where(missing, self.knots[len(self.knots) // 2], numbers)
+            found = numbers(values)
+            missing = np.isnan(found)
+            filled = np.where(missing, self.knots[len(self.knots) // 2], found)
             knots, at = np.array(self.knots), np.array(self.at)
             inside = np.interp(filled, knots, at)
             beyond = np.maximum(filled - knots[-1], 0) - np.maximum(knots[0] - filled, 0)
@@ -143,7 +144,7 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
     order = rng.permutation(rows.height)
     half = rows.height // 2
     fitted, other = rows[np.sort(order[:half])], rows[np.sort(order[half:])]
-    named = [name for name in columns if _readable(fitted[name].dtype)]
+    named = [name for name in columns if is_number(fitted[name].dtype) or is_text(fitted[name].dtype)]
     knots = int(np.clip(_MOST_NUMBERS // max(len(named), 1), _FEWEST_KNOTS, _KNOTS))
     described = tuple(_column(fitted[name], knots) for name in named)
     if not described:
@@ -173,17 +174,16 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
 
 def _column(values: pl.Series, most: int) -> SupportColumn:
     missing = values.null_count() / max(len(values), 1)
-    if values.dtype.is_numeric() or values.dtype.is_temporal() or values.dtype == pl.Boolean:
-        numbers = _numbers(values)
-        known = numbers[~np.isnan(numbers)]
-        missing = 1 - len(known) / max(len(numbers), 1)
+    if is_number(values.dtype):
+        found = numbers(values)
+        known = found[~np.isnan(found)]
+        missing = 1 - len(known) / max(len(found), 1)
         knots, at, unit = _ranked(known if len(known) else np.zeros(1), most)
         return SupportColumn(name=values.name, shares=(missing,), knots=knots, at=at, unit=unit)
-    counted = values.cast(pl.String).drop_nulls().value_counts(sort=True, name="count")
-    common = counted.filter(pl.col("count") >= _COMMON * len(values)).head(_LEVELS).sort("count", values.name)
+    common = levels(values).filter(pl.col("count") >= _COMMON * len(values)).head(_LEVELS).sort("count", "level")
     shares = [count / len(values) for count in common["count"].to_list()]
     rest = max(1 - missing - sum(shares), 0.0)
-    return SupportColumn(name=values.name, shares=(*shares, rest, missing), levels=tuple(common[values.name].to_list()))
+    return SupportColumn(name=values.name, shares=(*shares, rest, missing), levels=tuple(common["level"].to_list()))
 
 
 def _ranked(known: NDArray[np.float64], most: int) -> tuple[tuple[float, ...], tuple[float, ...], float]:
@@ -209,16 +209,6 @@ def _directions(centred: Matrix) -> Matrix:
 
 def _encoded(columns: Sequence[SupportColumn], rows: pl.DataFrame) -> Matrix:
     return np.column_stack([column.encode(rows[column.name]) for column in columns])
-
-
-def _numbers(values: pl.Series) -> NDArray[np.float64]:
-    """As floats; what is missing or not finite is NaN."""
-    numbers = values.to_physical().cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    return np.asarray(np.where(np.isfinite(numbers), numbers, np.nan), dtype=np.float64)
-
-
-def _readable(kind: Any) -> bool:
-    return bool(kind.is_numeric() or kind.is_temporal() or kind in {pl.Boolean, pl.String, pl.Categorical, pl.Enum})
 
 
 def _standard(flag: NDArray[np.bool_], share: float) -> NDArray[np.float64]:

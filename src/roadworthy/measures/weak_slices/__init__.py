@@ -8,7 +8,7 @@ In: an ``Examined`` model. Out: the metric ``weak_slices``, findings that name t
 - ``groups``: parts of the rows, each proving what the others find;
 - ``check``: what is said of it.
 
-Laws: no row takes part in finding a group and in proving it; the rows of one entity lie in one half; where errors are
+Laws: no row takes part in finding a group and in proving it; the rows of one entity lie in one part; where errors are
 independent of every column, a group is reported in at most 5 % of inspections.
 """
 

@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from roadworthy.measures.columns import levels, numbers
+
 __all__ = ["Axis", "axes_of", "cell_edges", "number_said"]
 
 _FINE = 100
@@ -121,7 +123,7 @@ def _ordered(column: pl.Series) -> Axis | None:
     temporal = column.dtype.is_temporal()
     if column.dtype in {pl.Datetime, pl.Date}:
         column = column.cast(pl.Datetime("us"))
-    values = column.to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    values = numbers(column)
     there = np.isfinite(values)
     edges = cell_edges(values[there], _FINE)
     bins, lacking = len(edges), not there.all()
@@ -163,8 +165,8 @@ def _grouped(codes: _Codes, bins: int) -> _Codes:
 
 
 def _levels(column: pl.Series, least: int) -> Axis | None:
-    counts = column.drop_nulls().value_counts(sort=True).sort(["count", column.name], descending=[True, False])
-    common = counts.filter(pl.col("count") >= least)[column.name].head(_MOST_LEVELS).to_list()
+    counts = levels(column)
+    common = counts.filter(pl.col("count") >= least)["level"].head(_MOST_LEVELS).to_list()
     labels = list(common)
     lacking, rest = column.null_count() > 0, len(common) < counts.height
     if len(common) + lacking + rest < 2:

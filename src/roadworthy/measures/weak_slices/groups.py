@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import Bounds, NotEnough, proportion, skewed_t
-from roadworthy.measures.samples import Sample
+from roadworthy.measures.samples import Sample, folds_of
 from roadworthy.measures.weak_slices.axes import Axis, axes_of
 from roadworthy.measures.weak_slices.proof import discoveries, worse_p
 from roadworthy.measures.weak_slices.search import Candidate, find, inside
@@ -124,8 +124,7 @@ def _calmed(loss: _Floats) -> _Floats:
 
 def _parts(sample: Sample, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """The places of the rows in parts; all rows of one entity lie in one of them."""
-    own = np.arange(sample.n) if sample.clusters is None else sample.clusters
-    part = (rng.permutation(int(own.max()) + 1) % _PARTS)[own]
+    part = folds_of(sample.n, _PARTS, rng, sample.clusters)
     return [np.flatnonzero(part == place) for place in range(_PARTS)]
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from roadworthy.formats.wording import NOTHING_FOUND
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.protocols import Reporter
 from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
@@ -104,4 +105,4 @@ def _said(found: Found) -> str:
         for grade, word in (("fails", "fail"), ("suspects", "to look at"))
         if grade in grades
     ]
-    return ", ".join(told) or "nothing to report"
+    return ", ".join(told) or NOTHING_FOUND

@@ -191,8 +191,9 @@ def _collected(rows: pl.LazyFrame, *columns: pl.Expr) -> pl.DataFrame:
 def _neighbours(entities: pl.Series, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """``rows`` so that those of one entity stand together, otherwise in their order; and where another entity begins.
 
-    One sort of whole numbers, 32 bits of the entity's hash above the place; entities themselves tell where a stretch
-    ends. Where several share the 32 bits (some ten pairs of 200,000) their rows are ordered by numbers of their own.
+    One sort of whole numbers, 32 bits of the entity's hash above the place (a frame has fewer than 2^32 rows); entities
+    themselves tell where a stretch ends. Where several share the 32 bits (some five pairs of 200,000) their rows are
+    ordered by numbers of their own.
     """
     places = pl.int_range(len(rows), dtype=pl.UInt64, eager=True)
     keys = pl.Series(entities.hash().to_numpy()[rows] & _UPPER)

@@ -124,17 +124,34 @@ class CleaningPlan:
         themselves they are not judged, unless ``judged`` says so. Cells that cannot be read are null in the clean
         frame. Raises DataError when other declared columns lack.
         """
-        spared = frozenset({self.target, *optional})
+        spared = self._spared(optional)
+        plan = self._rows_plan(frame, spared)
+        flags = [flag for flag in plan.flags if judged or flag.column not in spared]
+        done = plan.prepare(frame.lazy()).select(*plan.columns, *_marked(flags)).collect(engine="in-memory")
+        return done.select(plan.columns), _problems(done, _marks(flags))
+
+    def apply_rows_and_keep(
+        self, frame: pl.DataFrame, *, optional: Collection[str] = ()
+    ) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
+        """``apply_rows``, and beside each row whether training would keep it, by all that its columns say."""
+        spared = self._spared(optional)
+        plan = self._rows_plan(frame, spared)
+        flags = [flag for flag in plan.flags if flag.column not in spared]
+        others = _any([flag.condition for flag in plan.flags if flag.column in spared])
+        queries = [*_marked(flags), (~others).alias(f"{PREFIX}_kept")]
+        done = plan.prepare(frame.lazy()).select(*plan.columns, *queries).collect(engine="in-memory")
+        problems = _problems(done, _marks(flags))
+        return done.select(plan.columns), problems, problems.is_null() & done.get_column(f"{PREFIX}_kept")
+
+    def _spared(self, optional: Collection[str]) -> frozenset[str]:
+        return frozenset({self.target, *optional})
+
+    def _rows_plan(self, frame: pl.DataFrame, spared: frozenset[str]) -> Compiled:
         key = (spared, tuple(frame.schema.items()))
         plan = self._compiled.get(key)
         if plan is None:
             plan = self._compiled[key] = compile_plan(self.contract, self._rules, frame.schema, absent=spared)
-        flags = [flag for flag in plan.flags if judged or flag.column not in spared]
-        queries = [pl.col(name) for name in plan.columns]
-        queries += [flag.condition.fill_null(value=False).alias(f"{PREFIX}_f{at}") for at, flag in enumerate(flags)]
-        done = plan.prepare(frame.lazy()).select(*queries).collect(engine="in-memory")
-        marks = {f"{PREFIX}_f{at}": flag.reason for at, flag in enumerate(flags)}
-        return done.select(plan.columns), _problems(done, marks)
+        return plan
 
     def _flags(self, raw: pl.LazyFrame) -> tuple[Compiled, list[Flag]]:
         plan = compile_plan(self.contract, self._rules, raw.collect_schema())
@@ -164,6 +181,15 @@ class CleaningPlan:
         ]
         union = pl.concat(marked).select(pl.col("_row").n_unique())
         return int(union.collect(engine="streaming").item())
+
+
+def _marks(flags: list[Flag]) -> dict[str, str]:
+    return {f"{PREFIX}_f{at}": flag.reason for at, flag in enumerate(flags)}
+
+
+def _marked(flags: list[Flag]) -> list[pl.Expr]:
+    """One boolean column for each flag, named as in ``_marks``."""
+    return [flag.condition.fill_null(value=False).alias(f"{PREFIX}_f{at}") for at, flag in enumerate(flags)]
 
 
 def _problems(done: pl.DataFrame, marks: Mapping[str, str]) -> pl.Series:

@@ -1,8 +1,7 @@
-"""A small model that stands in for the examined one, to ask what quality would be without a column.
+"""Boosted trees on any choice of columns: what quality would be without one.
 
-In: rows, their outcome. Out: out-of-fold quality of gradient-boosted trees (LightGBM, Ke et al. 2017) on any choice of
-columns. Laws: a row is scored only by trees that did not see it, nor its entity; the same seed gives the same figures;
-one core.
+In: rows, their outcome. Out: out-of-fold quality. Laws: a row is scored only by trees that did not see it, nor its
+entity; the same seed gives the same figures.
 
 For numbers the trees learn the outcome's normal scores (the ranks, spread like a normal distribution), so that a few
 huge values decide nothing. Skill is 1 − loss / loss of a constant, on log loss or squared error.
@@ -20,13 +19,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from roadworthy.measures.ranking import auc_value
+from roadworthy.measures.samples import folds_of
+from roadworthy.measures.surrogates.boosting import ROUNDS, boosted
+from roadworthy.measures.surrogates.encoding import encode_rows
 from roadworthy.records.project import Task
 
 __all__ = ["Quality", "Surrogate"]
 
 Floats = NDArray[np.float64]
 
-_MOST_LEVELS = 100
 _FLOOR = 1e-4
 _NEAR_COPY = 0.95
 _RANKED = 2_000
@@ -45,7 +46,8 @@ class Quality:
 class Surrogate:
     """Rows that trees are trained on, fold by fold, on any choice of columns.
 
-    ``groups`` [n] are codes of entities, which no fold parts; None where rows are independent.
+    ``groups`` [n] are codes of entities, which no fold parts; None where rows are independent. Columns that are
+    neither numbers nor text are not read.
     """
 
     def __init__(
@@ -55,18 +57,17 @@ class Surrogate:
         task: Task,
         rng: np.random.Generator,
         *,
-        groups: NDArray[Any] | None = None,
+        groups: NDArray[np.int64] | None = None,
         folds: int = 3,
-        trees: int = 60,
+        trees: int = ROUNDS,
     ) -> None:
-        self.columns = list(frame.columns)
-        encoded = [_encoded(frame[name]) for name in self.columns]
-        self._x = np.column_stack([values for values, _ in encoded]) if encoded else np.empty((frame.height, 0))
-        self._named = [named for _, named in encoded]
+        encoded = encode_rows(frame, frame.columns)
+        self.columns = list(encoded.columns)
+        self._x, self._named = encoded.trees, encoded.named
         self._task, self._trees = task, trees
         self._y = _learned(np.asarray(y), task)
         self._classes = int(self._y.max()) + 1 if task is not Task.REGRESSION and len(self._y) else 0
-        self._fold = _folds(frame.height, groups, folds, rng)
+        self._fold = folds_of(frame.height, folds, rng, groups)
         self._seed = int(rng.integers(2**31))
         self._known: dict[frozenset[str], Quality] = {}
 
@@ -113,67 +114,36 @@ class Surrogate:
     def _ranked(self) -> Floats:
         """Centred ranks of a few rows; what is missing lies in the middle."""
         ranks = stats.rankdata(self._x[:_RANKED], axis=0, nan_policy="omit")
-        return np.asarray(np.nan_to_num(ranks - np.nanmean(ranks, axis=0), nan=0.0), dtype=np.float64)
+        known = np.maximum((~np.isnan(ranks)).sum(axis=0), 1)
+        return np.asarray(np.nan_to_num(ranks - np.nansum(ranks, axis=0) / known, nan=0.0), dtype=np.float64)
 
     def _fitted(self, places: list[int], y: NDArray[Any], held: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        import lightgbm  # noqa: PLC0415 - two seconds, needed only where something is trained
-
-        width = self._classes if self._task is Task.MULTICLASS else 1
         if not places or (self._task is not Task.REGRESSION and len(np.unique(y[~held])) < 2):
             return np.tile(_constant(y[~held], self._task, self._classes), (int(held.sum()), 1)), np.zeros(len(places))
         named = [at for at, place in enumerate(places) if self._named[place]]
-        rows = lightgbm.Dataset(
-            self._x[~held][:, places],
-            label=y[~held],
-            categorical_feature=named,
-            params={"verbosity": -1, "max_bin": 63, "min_data_in_bin": 1},
-            free_raw_data=False,
+        x, classes = self._x[:, places], 0 if self._task is Task.REGRESSION else self._classes
+        # as sharp as the rows allow: what a column gives away may be known of few of them
+        leaf = min(max(int((~held).sum()) // 200, 5), 40)
+        score, gains = boosted(
+            x[~held],
+            y[~held],
+            classes,
+            x[held],
+            named=named,
+            leaf=leaf,
+            shrinkage=0.0,
+            seed=self._seed,
+            rounds=self._trees,
         )
-        booster = lightgbm.train(self._parameters(int((~held).sum())), rows, num_boost_round=self._trees)
-        score = np.asarray(booster.predict(self._x[held][:, places])).reshape(-1, width)
-        return score, np.asarray(booster.feature_importance("gain"), dtype=np.float64)
-
-    def _parameters(self, rows: int) -> dict[str, Any]:
-        objective = {Task.BINARY: "binary", Task.MULTICLASS: "multiclass", Task.REGRESSION: "regression"}
-        several = {"num_class": self._classes} if self._task is Task.MULTICLASS else {}
-        return {
-            "objective": objective[self._task],
-            "learning_rate": 0.1,
-            "num_leaves": 15,
-            "min_data_in_leaf": min(max(rows // 200, 5), 40),
-            "min_data_per_group": 20,
-            "cat_smooth": 20,
-            "num_threads": 1,
-            "deterministic": True,
-            "force_col_wise": True,
-            "seed": self._seed,
-            "verbosity": -1,
-        } | several
-
-
-def _encoded(column: pl.Series) -> tuple[Floats, bool]:
-    """One number per row, NaN where missing; the commonest levels of what is no number, by rank, as categories."""
-    if column.dtype.is_numeric() or column.dtype.is_temporal() or column.dtype == pl.Boolean:
-        values = column.to_physical().cast(pl.Float64).fill_null(np.nan).to_numpy().astype(np.float64)
-        return np.clip(values, -1e37, 1e37), False
-    text = column.cast(pl.String)
-    common = text.drop_nulls().value_counts(sort=True).sort(["count", text.name], descending=[True, False])
-    levels = common[text.name].head(_MOST_LEVELS).to_list()
-    codes = text.replace_strict(levels, list(range(len(levels))), default=None, return_dtype=pl.Float64)
-    return codes.fill_null(np.nan).to_numpy().astype(np.float64), True
+        if self._task is Task.MULTICLASS and score.ndim == 1:
+            return np.column_stack([1 - score, score]), gains
+        return score.reshape(int(held.sum()), -1), gains
 
 
 def _learned(y: NDArray[Any], task: Task) -> NDArray[Any]:
     if task is not Task.REGRESSION:
         return y.astype(np.int64)
     return np.asarray(stats.norm.ppf((stats.rankdata(y) - 0.5) / max(len(y), 1)), dtype=np.float64)
-
-
-def _folds(rows: int, groups: NDArray[Any] | None, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    if groups is None:
-        return np.asarray(rng.permutation(rows) % folds, dtype=np.int64)
-    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    return np.asarray((rng.permutation(int(codes.max(initial=0)) + 1) % folds)[codes], dtype=np.int64)
 
 
 def _constant(y: NDArray[Any], task: Task, classes: int) -> Floats:
