@@ -121,7 +121,7 @@ def test_rows_that_the_model_has_seen_are_a_leak(cancer: tuple[Any, pl.DataFrame
 def test_an_estimator_is_trained_again_only_when_asked(cancer: tuple[Any, pl.DataFrame, pl.DataFrame]) -> None:
     model, train, held = cancer
     without = rw.inspect(model, held, target="benign", train=train, quick=True)
-    assert "--retrain" in without.not_asked["trainings anew"]
+    assert "retrain=10" in without.not_asked["trainings anew"]
     assert "churn" not in [one.metric for one in without.evidence.measurements]
     found = rw.inspect(model, held, target="benign", train=train, quick=True, retrain=8)
     measured = {one.metric: one.value for one in found.evidence.measurements if not one.slice}

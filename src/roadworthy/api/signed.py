@@ -115,7 +115,7 @@ def waive(
     plain = " ".join(requirement.split())
     line = (_canonical(plain) or plain) if revoke else _line_of(opened.standard, plain)
     view = _done(opened, kind, line, reason, by=by, expires=expires, revoke=revoke)
-    note = f"the next `roadworthy run` judges {'without' if revoke else 'with'} it"
+    note = f"the next `roadworthy run` or `inspect` judges {'without' if revoke else 'with'} it"
     return msgspec.structs.replace(view, notes=(note,))
 
 

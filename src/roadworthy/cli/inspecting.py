@@ -48,9 +48,6 @@ def inspect(
         typer.Option("--protected", metavar="<column>", help="a column whose groups are compared; may be repeated"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="look at fewer rows: seconds instead of a minute")] = False,
-    retrain: Annotated[
-        int, typer.Option("--retrain", min=0, metavar="<number>", help="trainings that stability may take")
-    ] = 0,
     report: Annotated[_Written, typer.Option("--report", help="write the inspection as one HTML page")] = None,
     junit: Annotated[_Written, typer.Option("--junit", help="write JUnit XML, for CI")] = None,
     markdown: Annotated[_Written, typer.Option("--markdown", help="write Markdown, for a pull request")] = None,
@@ -78,7 +75,6 @@ def inspect(
             entity=entity,
             protected=protected or (),
             quick=quick,
-            retrain=retrain,
             reporter=reporter,
         )
     seconds = monotonic() - begun

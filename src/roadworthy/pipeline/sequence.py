@@ -40,7 +40,7 @@ STAGE_NUMBERS = {
     "features": 1,
     "split": 1,
     "train": 1,
-    "validate": 1,
+    "validate": 2,
     "package": 1,
     "monitor": 1,
     "report": 1,

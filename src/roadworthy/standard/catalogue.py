@@ -178,7 +178,7 @@ _METRICS = (
         for name, title in (
             ("demographic_parity", "{} between protected groups' shares of positive decisions"),
             ("equal_opportunity", "{} between protected groups' recalls"),
-            ("equalized_odds", "{} between protected groups' recalls or false alarms, the greater"),
+            ("equalized_odds", "{} between protected groups, of recalls or of false alarms, the worse"),
         )
         for form, words, way in (("difference", "greatest difference", _DOWN), ("ratio", "smallest ratio", _UP))
     ),
@@ -247,6 +247,7 @@ _METRICS = (
         name="overfit_gap",
         title="loss on unseen rows above loss in training, as a share of the base loss",
         direction=_DOWN,
+        kind=_PROBE,
         phases=_RELEASE,
         low=None,
         high=None,

@@ -13,7 +13,7 @@ from roadworthy.errors import Problem, ProjectFileError, UnknownName, nearest
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
 from roadworthy.standard.catalogue import CATALOGUE
-from roadworthy.standard.metric import Direction, Metric
+from roadworthy.standard.metric import Direction, Metric, MetricKind
 from roadworthy.standard.presets import PRESETS, preset_requirements
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
 from roadworthy.standard.units import format_quantity, parse_quantity
@@ -196,6 +196,10 @@ class _Reader:
             return ""
         if metric.cut and value == metric.cut:
             return metric.cut
+        if metric.kind is not MetricKind.QUALITY:
+            known = f"no slice, or slice = {metric.cut!r}" if metric.cut else "no slice"
+            self._problem(metric.name, f"{metric.name} is not measured by {value!r}", known)
+            return ""
         if not isinstance(value, str) or (self.columns and value not in self.columns):
             unknown = UnknownName("column", str(value), self.columns)
             self._problem(metric.name, f"slice: {unknown.message}", "a column of the contract or a feature")

@@ -32,7 +32,15 @@ from roadworthy.protocols import Reporter
 from roadworthy.records.evidence import Evidence, Found, Measurement, Phase
 from roadworthy.records.project import Task
 from roadworthy.records.verdict import Verdict, Waiver
-from roadworthy.stages.inspection import CHECKS, Check, concluded, counted, inspect_all
+from roadworthy.stages.inspection import (
+    CHECKS,
+    RETRAINED,
+    RETRAININGS,
+    Check,
+    concluded,
+    counted,
+    inspect_all,
+)
 from roadworthy.stages.measuring import measurements
 from roadworthy.standard import CATALOGUE, Standard, judge
 from roadworthy.standard.metric import MetricKind
@@ -40,6 +48,7 @@ from roadworthy.standard.metric import MetricKind
 __all__ = ["Inspection", "inspect"]
 
 _SEED = 7
+_KEPT = {"leaks"}  # of rows that trained it a bundle's own evidence knows more than any other rows can tell
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,11 +122,12 @@ def inspect(
     learned = None if train is None else _learned(subject, given_rows(train, train_y, given.target), roles, sample)
     examined = _examined(subject, known, roles, sample, learned)
     asked = asked_standard(standard, roles.task, subject.standard, known.rows.columns, given.target)
-    brief = Brief(required=asked.standard.of_phase(Phase.RELEASE), quick=quick, seed=_SEED, retrainings=max(retrain, 0))
+    brief = _brief(asked.standard, quick=quick, retrain=retrain)
     checks = (*CHECKS, _cost_check(subject, known.rows))
     found = inspect_all(examined, brief, reporter, checks)
     required, elsewhere = asked.measurable(_measured(found, subject))
-    evidence, waivers, today = _signed_for(subject, required, _evidence(subject, known, sample, brief, found), project)
+    measured = _evidence(subject, known, sample, brief, found)
+    evidence, waivers, today = _signed_for(subject, required, measured, project)
     return Inspection(
         model=subject.name,
         data=given.shown,
@@ -126,9 +136,15 @@ def inspect(
         standard=required,
         evidence=evidence,
         verdict=judge(required, evidence, waivers=waivers, today=today),
-        notes=(*roles.notes, *_notes(known, subject, elsewhere)),
+        notes=(*roles.notes, *_notes(known, subject, elsewhere, measured)),
         not_asked={check.title: reason for check in checks if (reason := check.lacks(examined, brief))},
     )
+
+
+def _brief(standard: Standard, *, quick: bool, retrain: int) -> Brief:
+    """What is asked of the checks; models are trained anew where the caller, or the standard, asks for that."""
+    brief = Brief(required=standard.of_phase(Phase.RELEASE), quick=quick, seed=_SEED)
+    return replace(brief, retrainings=retrain or (RETRAININGS if brief.asks(*RETRAINED) else 0))
 
 
 def _known(subject: Subject, given: Given) -> _Known:
@@ -208,7 +224,7 @@ def _evidence(subject: Subject, known: _Known, sample: Sample, brief: Brief, fou
     own = (*measurements(sample, known.rows, brief.required), *_quarantined(known.scored))
     here = (*own, *found.measurements, *counted(found.findings))
     made = {one.metric for one in here}
-    signed = tuple(one for one in subject.signed if one.metric not in made)
+    signed = tuple(one for one in subject.signed if one.metric not in made - _KEPT)
     return Evidence(
         subject=subject.digest,
         holdout=digest_rows(known.rows.lazy()),
@@ -244,7 +260,7 @@ def _measured(found: Found, subject: Subject) -> set[str]:
     return {*METRICS, "pitfalls", "questions", *checked, *quarantined}
 
 
-def _notes(known: _Known, subject: Subject, elsewhere: Sequence[str]) -> Iterator[str]:
+def _notes(known: _Known, subject: Subject, elsewhere: Sequence[str], evidence: Evidence) -> Iterator[str]:
     """What a person should know of rows that were left out, and of requirements that rows do not tell."""
     yield from subject.notes
     rows = known.scored.rows.height
@@ -252,9 +268,10 @@ def _notes(known: _Known, subject: Subject, elsewhere: Sequence[str]) -> Iterato
         yield f"{rows - known.rows.height:,} of {rows:,} rows have no score or no label and were left out"
     for reason, count in known.scored.misread.items():
         yield f"{count:,} labels do not meet the contract: {reason}"
-    if subject.signed:
-        carried = ", ".join(dict.fromkeys(one.metric for one in subject.signed))
-        yield f"{carried}: from the bundle's signed evidence, since rows like these cannot tell"
+    carried = [one.metric for one in subject.signed if one in evidence.measurements]
+    if carried:
+        named = ", ".join(dict.fromkeys(carried))
+        yield f"{named}: from the bundle's signed evidence, since rows like these cannot tell"
     if elsewhere:
         yield f"{', '.join(elsewhere)}: judged where the model is trained and packaged, not on rows like these"
 

@@ -109,4 +109,4 @@ def _of_rows(metric: str) -> bool:
     if metric == "quarantined_share":
         return True
     known = CATALOGUE.get(metric)
-    return known is not None and known.kind is MetricKind.QUALITY and metric != "overfit_gap"
+    return known is not None and known.kind is MetricKind.QUALITY

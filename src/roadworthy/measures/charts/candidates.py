@@ -114,7 +114,9 @@ def candidates(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
 
 def _crowded(row: dict[str, Any], rows: Sequence[dict[str, Any]], field: str, most: float) -> bool:
     """Whether a name to the right of its mark would lie on another mark, and to the left there is room."""
-    return bool(row[field] > most / 4 and any(0 < other[field] - row[field] <= most / 4 for other in rows))
+    height = max(other["quality"] for other in rows) - min(other["quality"] for other in rows)
+    near = [other for other in rows if abs(other["quality"] - row["quality"]) <= height / 4]
+    return bool(row[field] > most / 4 and any(0 < other[field] - row[field] <= most / 4 for other in near))
 
 
 def _any(rows: list[dict[str, Any]], field: str) -> bool:

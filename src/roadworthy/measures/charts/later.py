@@ -51,7 +51,6 @@ def _dots(
     rows: list[dict[str, Any]], figure: str, title: str, references: Sequence[Reference], below: str, **axis: Any
 ) -> alt.LayerChart:
     mean = sum(row[figure] for row in rows) / len(rows)
-    middle = alt.Chart(source([{"at": mean}])).mark_rule(color=MUTED, strokeDash=[4, 4]).encode(y=alt.Y("at:Q"))
     steps = sorted({row["training"] for row in rows})
     room = max(0.5, 0.04 * (steps[-1] - steps[0]))
     x = x_axis("training", below, domain=[steps[0] - room, steps[-1] + room], **_ticks(steps))
@@ -60,7 +59,10 @@ def _dots(
     if high - low < _LEAST_SPAN:
         low, high = (low, low + _LEAST_SPAN) if figure == "churn" else (low - _LEAST_SPAN / 2, high + _LEAST_SPAN / 2)
     room = 0.06 * (high - low)
-    y = y_axis(figure, title, domain=[low if figure == "churn" else low - room, high + room], **axis)
+    domain = [low if figure == "churn" else low - room, high + room]
+    middle = alt.Chart(source([{"at": mean}])).mark_rule(color=MUTED, strokeDash=[4, 4])
+    middle = middle.encode(y=y_axis("at", title, domain=domain, **axis))
+    y = y_axis(figure, title, domain=domain, **axis)
     base = alt.Chart(source(rows)).encode(x=x, y=y)
     dots = base.mark_circle(color=BLUE, size=70, opacity=1)
     return sized(middle, dots, *across(references, figure), width=WIDTH, height=_HEIGHT)

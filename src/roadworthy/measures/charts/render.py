@@ -24,7 +24,9 @@ _EMPTY_PATH = re.compile(
     r'<path class="(?:fore|back)ground" aria-hidden="true" d="[^"]*"(?: pointer-events="none")?(?: display="none")?/>'
 )
 _NOISE = re.compile(r' (?:pointer-events="none"|class="mark-[^"]*"|role="[^"]*"|aria-[a-z]+="[^"]*"|opacity="1")')
+_TAG = re.compile(r"<[^>]*>")
 _LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
+"""A coordinate; the figures that people read stand between tags and keep their digits."""
 
 
 def _specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def to_svg(chart: alt.TopLevelMixin) -> str:
         raise ValueError(f"the renderer gave no SVG but {drawn[:80]!r}")
     width, height, box = opening.groups()
     body = drawn[opening.end() :]
-    body = _LONG_NUMBER.sub(r"\1", _NOISE.sub("", _EMPTY_PATH.sub("", body)))
+    body = _NOISE.sub("", _EMPTY_PATH.sub("", body))
+    body = _TAG.sub(lambda tag: _LONG_NUMBER.sub(r"\1", tag[0]), body)
     mark = "c" + hashlib.sha256(body.encode()).hexdigest()[:8]
     body = _IDENTIFIER.sub(rf"\g<1>{mark}-\g<2>", body)
     return (

@@ -80,7 +80,7 @@ def _training_wanted(examined: Examined, brief: Brief) -> str:
     if examined.refit is None:
         return "nobody here can train this model again: pass the estimator from Python, or use `roadworthy run`"
     if brief.retrainings == 0:
-        return "no training was allowed: --retrain 10, or a requirement such as churn in [standard]"
+        return "no training was allowed: retrain=10 from Python, or a requirement such as churn in the standard"
     return ""
 
 

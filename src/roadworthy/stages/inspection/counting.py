@@ -28,8 +28,8 @@ def counted(findings: Iterable[Finding]) -> tuple[Measurement, ...]:
     ]
     open_ = [one for one in known if one.grade == "suspects" and one.question and not one.answer]
     return (
-        _count("pitfalls", len(failing), " ".join(one.sentence for one in failing[:_NAMED])),
-        _count("questions", len(open_), " ".join(one.question for one in open_[:_NAMED])),
+        _count("pitfalls", "pitfalls", len(failing), " ".join(one.sentence for one in failing[:_NAMED])),
+        _count("questions", "leakage", len(open_), " ".join(one.question for one in open_[:_NAMED])),
     )
 
 
@@ -42,7 +42,7 @@ def recounted(evidence: Evidence) -> Evidence:
     return msgspec.structs.replace(evidence, measurements=tuple(measurements))
 
 
-def _count(metric: str, number: int, reason: str) -> Measurement:
+def _count(metric: str, check: str, number: int, reason: str) -> Measurement:
     return Measurement(
         metric=metric,
         value=float(number),
@@ -51,4 +51,5 @@ def _count(metric: str, number: int, reason: str) -> Measurement:
         unit=CATALOGUE[metric].unit,
         method="counted",
         reason=reason,
+        check=check,
     )
