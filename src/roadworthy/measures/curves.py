@@ -149,7 +149,10 @@ def scores_exhibit(sample: Sample) -> Exhibit:
 
 def residuals_exhibit(sample: Sample) -> Exhibit:
     """Histogram of actual less predicted, in 40 bins."""
-    counts, edges = np.histogram(sample.y - sample.score, _RESIDUAL_BINS)
+    errors = np.asarray(sample.y - sample.score, dtype=np.float64)
+    low, high = float(errors.min()), float(errors.max())
+    room = max(1e-9 * max(abs(low), abs(high)) - (high - low), 0.0)  # vast errors, all alike, fill no 40 bins
+    counts, edges = np.histogram(errors, _RESIDUAL_BINS, range=(low - room, high + room))
     columns = {"bin_left": edges[:-1].tolist(), "bin_right": edges[1:].tolist(), "count": counts.tolist()}
     return Exhibit(name="residuals", title="How far off the estimates are", columns=columns)
 

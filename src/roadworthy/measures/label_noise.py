@@ -34,6 +34,7 @@ __all__ = ["Contradictions", "label_noise", "noise_share"]
 
 _NAME = "labels"
 _LEAST_ROWS = 100
+_LEAST_ENTITIES = 10
 _LEAST_OF_A_CLASS = 10
 _LEAST_SKILL = 0.2
 _SURE_ROWS = 400
@@ -147,6 +148,8 @@ def _asked(examined: Examined, brief: Brief) -> Contradictions:
     places = np.sort(rng.permutation(sample.n)[: _most(sample, brief)])
     part, y = examined.take(places), sample.y[places]
     clusters = part.sample.clusters
+    if clusters is not None and len(np.unique(clusters)) < _LEAST_ENTITIES:
+        raise NotEnough(f"needs at least {_LEAST_ENTITIES} entities, has {len(np.unique(clusters))}")
     fold = folds_of(len(places), brief.most(_FOLDS, 2), rng, clusters)
     more = np.zeros(0, dtype=np.int64)
     if examined.train is not None and examined.train_y is not None:

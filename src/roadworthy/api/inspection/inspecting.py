@@ -18,10 +18,18 @@ import polars as pl
 from roadworthy import assembly
 from roadworthy.adapters.sources.row_digest import digest_rows
 from roadworthy.api.inspection.required import asked_standard
-from roadworthy.api.inspection.roles import Roles, require_time, roles_of, with_times
-from roadworthy.api.inspection.rows import Given, clusters_of, given_rows, nothing_left, outcomes, sample_of
+from roadworthy.api.inspection.roles import Roles, require_time, roles_of, time_column, with_times
+from roadworthy.api.inspection.rows import (
+    Given,
+    clusters_of,
+    given_rows,
+    nothing_left,
+    outcomes,
+    sample_of,
+    typed_alike,
+)
 from roadworthy.api.subjects import Scored, Subject, subject_of
-from roadworthy.api.subjects.reading import numbers_read
+from roadworthy.api.subjects.reading import numbers_read, refuse_lacking
 from roadworthy.graphs.fresh_process import costs
 from roadworthy.measures.curves import exhibits_for
 from roadworthy.measures.examined import Brief, Examined
@@ -116,10 +124,13 @@ def inspect(
     """
     given = given_rows(data, y, target)
     subject = subject_of(model, given.rows, given.target, project)
-    roles = roles_of(given, subject, time=time, entity=entity, protected=protected)
-    known = _timed(_known(subject, given), subject, roles.time)
+    named = roles_of(given, subject, time=time, entity=entity, protected=protected)
+    known = _timed(_known(subject, given), subject, named.time)
+    roles = msgspec.structs.replace(named, time=time_column(known.rows, named.time))
     sample = _sample(known, subject, roles, positive, threshold)
-    learned = None if train is None else _learned(subject, given_rows(train, train_y, given.target), roles, sample)
+    learned = (
+        None if train is None else _learned(subject, given_rows(train, train_y, given.target), named, known, sample)
+    )
     examined = _examined(subject, known, roles, sample, learned)
     asked = asked_standard(standard, roles.task, subject.standard, known.rows.columns, given.target)
     brief = _brief(asked.standard, quick=quick, retrain=retrain)
@@ -144,17 +155,18 @@ def inspect(
 def _brief(standard: Standard, *, quick: bool, retrain: int) -> Brief:
     """What is asked of the checks; models are trained anew where the caller, or the standard, asks for that."""
     brief = Brief(required=standard.of_phase(Phase.RELEASE), quick=quick, seed=_SEED)
-    return replace(brief, retrainings=retrain or (RETRAININGS if brief.asks(*RETRAINED) else 0))
+    return replace(brief, retrainings=max(retrain, 0) or (RETRAININGS if brief.asks(*RETRAINED) else 0))
 
 
-def _known(subject: Subject, given: Given) -> _Known:
+def _known(subject: Subject, given: Given, like: pl.DataFrame | None = None) -> _Known:
     scored = subject.scored(given.rows, given.target)
     answered = scored.sound & scored.labels.is_not_null().to_numpy()
     if not answered.any():
         raise nothing_left(scored, given)
     rows, labels = scored.rows.filter(answered), scored.labels.filter(answered)
     if not subject.contract:  # text files hold only text; a contract has read them already
-        typed = numbers_read(rows.drop(labels.name, *subject.kept, strict=False))
+        free = rows.drop(labels.name, *subject.kept, strict=False)
+        typed = numbers_read(free) if like is None else typed_alike(free, like)
         rows = rows.with_columns(typed.iter_columns()).with_columns(labels)
     return _Known(rows=rows, labels=labels, scored=scored)
 
@@ -167,16 +179,19 @@ def _sample(known: _Known, subject: Subject, roles: Roles, positive: str, thresh
 
 
 def _timed(known: _Known, subject: Subject, time: str) -> _Known:
-    """The same with its time read, unless the model itself reads that column as it stands."""
-    if not subject.contract and time not in subject.columns:
-        known = replace(known, rows=with_times(known.rows, time))
-    require_time(known.rows, time)
+    """The same with its time read: in place, or beside it where the model itself reads that column as it stands."""
+    if not subject.contract and time in known.rows.columns:
+        known = replace(known, rows=with_times(known.rows, time, beside=time in subject.columns))
+    require_time(known.rows, time_column(known.rows, time))
     return known
 
 
-def _learned(subject: Subject, given: Given, roles: Roles, sample: Sample) -> tuple[pl.DataFrame, Any]:
-    """Training rows with their outcomes, read as the others are."""
-    known = _timed(_known(subject, given), subject, roles.time)
+def _learned(
+    subject: Subject, given: Given, roles: Roles, inspected: _Known, sample: Sample
+) -> tuple[pl.DataFrame, Any]:
+    """Training rows with their outcomes, read as the ``inspected`` ones are."""
+    refuse_lacking(subject.columns, given.rows.columns, "the model (training rows)")
+    known = _timed(_known(subject, given, inspected.rows), subject, roles.time)
     return known.rows, outcomes(known.labels, sample.task, sample.classes)
 
 

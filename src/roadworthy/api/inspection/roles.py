@@ -18,7 +18,7 @@ from roadworthy.records.project import Task
 from roadworthy.transforms.cleaning.times import text_to_time
 from roadworthy.transforms.inference import Inference, infer
 
-__all__ = ["Roles", "require_time", "roles_of", "with_times"]
+__all__ = ["Roles", "require_time", "roles_of", "time_column", "with_times"]
 
 _LOOKED_AT = 20_000
 
@@ -108,11 +108,23 @@ def _said(roles: Roles, asked: dict[str, str | Sequence[str]]) -> Iterator[str]:
         yield f"{shown}: looks protected by its name, so its groups are compared (--protected names others)"
 
 
-def with_times(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The rows with a time that is written as ISO 8601 read as one; what cannot be read so is missing."""
+def time_column(rows: pl.DataFrame, name: str) -> str:
+    """The column that holds a time as it was read."""
+    return _beside(name) if _beside(name) in rows.columns else name
+
+
+def _beside(name: str) -> str:
+    return f"{name} as a time"
+
+
+def with_times(rows: pl.DataFrame, name: str, *, beside: bool = False) -> pl.DataFrame:
+    """The rows with a time that is written as ISO 8601 read as one; what cannot be read so is missing.
+
+    ``beside``: in a column of its own, for a model that takes the text.
+    """
     if name not in rows.columns or rows.schema[name] != pl.String:
         return rows
-    return rows.with_columns(text_to_time(pl.col(name).str.strip_chars(), "").alias(name))
+    return rows.with_columns(text_to_time(pl.col(name).str.strip_chars(), "").alias(_beside(name) if beside else name))
 
 
 def require_time(rows: pl.DataFrame, name: str) -> None:

@@ -22,7 +22,11 @@ from roadworthy.measures.samples import Sample, entity_codes
 from roadworthy.records.project import Task
 from roadworthy.transforms.splits import class_labels, label_text
 
-__all__ = ["Given", "clusters_of", "given_rows", "nothing_left", "outcomes", "sample_of"]
+__all__ = ["Given", "clusters_of", "given_rows", "nothing_left", "outcomes", "sample_of", "typed_alike"]
+
+
+_VAST = 1e150
+"""Squares of what is greater, and sums of them, are not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,37 @@ def _known_labels(labels: pl.Series) -> pl.Series:
     return labels.fill_nan(None) if kind.is_float() else labels
 
 
+def typed_alike(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+    """Rows with text read as numbers where others hold numbers; DataError naming columns of another kind."""
+    read, problems = [], []
+    for column in rows.iter_columns():
+        wanted = _kind(like.schema.get(column.name, column.dtype))
+        found, where = column, f"column {column.name} of the training rows"
+        if column.dtype == pl.String and wanted == "numbers":
+            text = column.str.strip_chars().replace("", None)
+            found = text.cast(pl.Float64, strict=False)
+            if wrong := found.null_count() - text.null_count():
+                problems.append(Problem(f"{wrong:,} values that are no numbers", where=where, expected="numbers"))
+        elif "" not in {wanted, _kind(column.dtype)} and _kind(column.dtype) != wanted:
+            problems.append(Problem(_kind(column.dtype), where=where, expected=wanted))
+        read.append(found)
+    if problems:
+        raise DataError(
+            "the training rows are not of the same kinds as the inspected ones",
+            problems=problems,
+            next_step="read both in the same way",
+        )
+    return rows.with_columns(read)
+
+
+def _kind(kind: pl.DataType) -> str:
+    if kind in {pl.String, pl.Categorical} or isinstance(kind, pl.Enum):
+        return "text"
+    if kind.is_numeric() or kind == pl.Boolean:
+        return "numbers"
+    return "times" if kind.is_temporal() else ""
+
+
 def nothing_left(scored: Scored, given: Given) -> RoadworthyError:
     """Why no row can be inspected."""
     if not scored.misread:
@@ -123,7 +158,14 @@ def sample_of(  # noqa: PLR0917 - everything that a sample is made of
     if task is Task.REGRESSION:
         if positive:
             raise _other_event(positive, task, ())
-        return Sample(task=task, y=outcomes(column, task, ()), score=scores, clusters=clusters)
+        y = outcomes(column, task, ())
+        if vast := int(((np.abs(y) > _VAST) | (np.abs(scores) > _VAST)).sum()):
+            raise DataError(
+                f"{vast:,} rows have labels or estimates too great to be measured",
+                problems=[Problem(f"{vast:,} rows beyond {_VAST:g}", expected="numbers whose squares are finite")],
+                next_step="leave those rows out, or write the target in a greater unit",
+            )
+        return Sample(task=task, y=y, score=scores, clusters=clusters)
     classes = subject.classes or _classes_of(column, task, positive)
     if positive and (task is not Task.BINARY or _label_of(positive, classes) != classes[1]):
         raise _other_event(positive, task, classes)

@@ -20,6 +20,11 @@ from roadworthy.records.model import Candidate, Choice
 __all__ = ["candidates", "candidates_exhibit", "training", "training_exhibit"]
 
 Chart = alt.TopLevelMixin | None
+_SIDES: dict[str, dict[str, Any]] = {
+    "right": {"align": "left", "dx": 10, "dy": -9},
+    "left": {"align": "right", "dx": -10, "dy": -9},
+    "below": {"align": "left", "dx": 4, "dy": 17},
+}
 _PARTS = ("training rows", "validation rows")
 
 
@@ -112,11 +117,13 @@ def candidates(exhibit: Exhibit, references: Sequence[Reference] = ()) -> Chart:
     return alt.vconcat(*panels, spacing=26) if len(panels) > 1 else panels[0]
 
 
-def _crowded(row: dict[str, Any], rows: Sequence[dict[str, Any]], field: str, most: float) -> bool:
-    """Whether a name to the right of its mark would lie on another mark, and to the left there is room."""
+def _side(row: dict[str, Any], rows: Sequence[dict[str, Any]], field: str, most: float) -> str:
+    """To the right of its mark; elsewhere where the name would lie on another mark."""
     height = max(other["quality"] for other in rows) - min(other["quality"] for other in rows)
     near = [other for other in rows if abs(other["quality"] - row["quality"]) <= height / 4]
-    return bool(row[field] > most / 4 and any(0 < other[field] - row[field] <= most / 4 for other in near))
+    if not any(0 < other[field] - row[field] <= most / 4 for other in near):
+        return "right"
+    return "left" if row[field] > most / 4 else "below"
 
 
 def _any(rows: list[dict[str, Any]], field: str) -> bool:
@@ -150,9 +157,9 @@ def _candidates_panel(
             x=x, y=y_axis("quality", "quality"), fill=fill
         )
     )
-    for left in (False, True):
-        named = [row for row in here if _crowded(row, here, field, most) is left]
+    for side, place in _SIDES.items():
+        named = [row for row in here if _side(row, here, field, most) == side]
         words = alt.Chart(source(named)).encode(x=x, y=alt.Y("quality:Q"), text="name:N")
-        layers += noted(words, align="right" if left else "left", dx=-10 if left else 10, dy=-9) if named else []
+        layers += noted(words, **place) if named else []
     layers += [*across(near, "quality"), *upright(near, field, top=False, middle=most * 0.7)]
     return sized(*layers, width=WIDTH, height=150)

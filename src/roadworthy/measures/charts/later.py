@@ -54,7 +54,9 @@ def _dots(
     steps = sorted({row["training"] for row in rows})
     room = max(0.5, 0.04 * (steps[-1] - steps[0]))
     x = x_axis("training", below, domain=[steps[0] - room, steps[-1] + room], **_ticks(steps))
-    ends = [row[figure] for row in rows] + [one.value for one in references if is_number(one.value)]
+    ends = [row[figure] for row in rows] + [
+        one.value for one in references if one.of == figure and is_number(one.value)
+    ]
     low, high = (0.0 if figure == "churn" else min(ends)), max(ends)
     if high - low < _LEAST_SPAN:
         low, high = (low, low + _LEAST_SPAN) if figure == "churn" else (low - _LEAST_SPAN / 2, high + _LEAST_SPAN / 2)

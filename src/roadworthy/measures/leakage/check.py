@@ -106,12 +106,15 @@ def _asked(table: _Table, proven: list[Finding], suspected: list[Finding], brief
     y = table.y[places]
     if table.task is not Task.REGRESSION and len(np.unique(y)) < 2:
         return suspected
+    owners = entity_codes(table.frame[table.entity][places]) if table.entity else None
+    if owners is not None and len(np.unique(owners)) < 2:
+        return suspected  # rows of one entity alone cannot be held apart
     surrogate = Surrogate(
         table.frame[places].select(table.columns),
         y,
         table.task,
         rng,
-        groups=entity_codes(table.frame[table.entity][places]) if table.entity else None,
+        groups=owners,
         folds=brief.most(3, 2),
         trees=brief.most(60, 30),
     )

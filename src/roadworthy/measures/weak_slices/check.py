@@ -24,10 +24,10 @@ def weak_slices(examined: Examined, brief: Brief) -> Found:
     """Groups of rows, by the values of one to three columns, on which the model is provably worse than elsewhere.
 
     Each part of the rows (of the entities, where there are some) proves the groups that the others find, all tests
-    together at a false discovery rate of 5 %. A group has at least 1 % of the rows (60 at least) and at most half of them;
-    its error is above that elsewhere by a quarter of the overall error or more (by a point at least). The error is
-    the share of wrong decisions; the squared error of the probability where no decision is taken; the absolute error
-    in regression. ``weak_slices`` counts the groups, exactly; below 1,000 rows (entities) none is no evidence.
+    together at a false discovery rate of 5 %. A group has at least 1 % of the rows (60 at least) and at most half of
+    them; its error is above that elsewhere by a quarter of the overall error or more (by a point at least). The error
+    is the share of wrong decisions; the squared error of the probability where no decision is taken; the absolute
+    error in regression. ``weak_slices`` counts the groups, exactly; below 1,000 rows (entities) none is no evidence.
     """
     cut = weak_groups(examined, brief)
     confidence = brief.confidence("weak_slices")

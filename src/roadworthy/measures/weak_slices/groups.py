@@ -30,6 +30,9 @@ _LEAST_GROUP = 60
 _LEAST_SHARE = 0.01
 _EFFECT, _LEAST_POINTS = 0.25, 0.01
 _OVERLAP = 0.5
+_COLUMN_PRICE = 12.0
+"""What the best of many conditions on another column adds by chance: about 2 ln(400)."""
+
 
 _Floats = NDArray[np.float64]
 _Set = NDArray[np.bool_]
@@ -44,6 +47,7 @@ class WeakGroup:
     """
 
     words: str
+    columns: int
     rows: _Set
     proving: NDArray[np.int64]
     p: float
@@ -53,9 +57,10 @@ class WeakGroup:
 
 
 class _Tested(NamedTuple):
-    """A candidate in words, its score where it was found, its rows [n], the places of those that test it, its p."""
+    """A candidate in words, how many columns it has, its score where it was found, its rows [n], the places of those that test it, its p."""
 
     words: str
+    columns: int
     score: float
     rows: _Set
     proving: NDArray[np.int64]
@@ -142,7 +147,7 @@ def _tested(
     for candidate in candidates:
         rows = inside(candidate, everywhere)
         p = worse_p(loss[proving], rows[proving], clusters)
-        tested.append(_Tested(candidate.said(axes), candidate.score, rows, proving, p))
+        tested.append(_Tested(candidate.said(axes), len(candidate.cells), candidate.score, rows, proving, p))
     return tested
 
 
@@ -164,6 +169,7 @@ def _proven(tested: list[_Tested], sample: Sample, loss: _Floats, effect: float,
         weak.append(
             WeakGroup(
                 words=item.words,
+                columns=item.columns,
                 rows=item.rows,
                 proving=item.proving,
                 p=item.p,
@@ -193,7 +199,7 @@ def _merged(weak: list[WeakGroup], loss: _Floats, sample: Sample, effect: float)
     """
     kept: list[WeakGroup] = []
     named = np.zeros(len(loss), dtype=bool)
-    for item in sorted(weak, key=lambda one: (-_plainness(one.rows, loss), one.p, one.words)):
+    for item in sorted(weak, key=lambda one: (-_plainness(one, loss), one.p, one.words)):
         if kept and not _adds(item, named, loss, sample, effect):
             continue
         kept.append(item)
@@ -201,11 +207,12 @@ def _merged(weak: list[WeakGroup], loss: _Floats, sample: Sample, effect: float)
     return kept
 
 
-def _plainness(group: _Set, loss: _Floats) -> float:
-    """Difference of the means inside and outside, in standard errors of equal spread."""
-    n, within = len(loss), int(group.sum())
-    excess = float(loss[group].mean() - loss[~group].mean())
-    return excess * math.sqrt(within * (1 - within / n)) / max(float(loss.std()), 1e-300)
+def _plainness(item: WeakGroup, loss: _Floats) -> float:
+    """Squared difference of the means inside and outside, in standard errors, less a price for every column."""
+    n, within = len(loss), int(item.rows.sum())
+    excess = float(loss[item.rows].mean() - loss[~item.rows].mean())
+    score = excess * math.sqrt(within * (1 - within / n)) / max(float(loss.std()), 1e-300)
+    return math.copysign(score**2, score) - _COLUMN_PRICE * item.columns
 
 
 def _adds(item: WeakGroup, named: _Set, loss: _Floats, sample: Sample, effect: float) -> bool:
