@@ -165,8 +165,8 @@ def _known(subject: Subject, given: Given, like: pl.DataFrame | None = None) -> 
         raise nothing_left(scored, given)
     rows, labels = scored.rows.filter(answered), scored.labels.filter(answered)
     if not subject.contract:  # text files hold only text; a contract has read them already
-        free = rows.drop(labels.name, *subject.kept, strict=False)
-        typed = numbers_read(free) if like is None else typed_alike(free, like)
+        free = rows.drop(labels.name)
+        typed = numbers_read(free.drop(subject.kept, strict=False)) if like is None else typed_alike(free, like)
         rows = rows.with_columns(typed.iter_columns()).with_columns(labels)
     return _Known(rows=rows, labels=labels, scored=scored)
 

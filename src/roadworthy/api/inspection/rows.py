@@ -111,7 +111,7 @@ def typed_alike(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
             found = text.cast(pl.Float64, strict=False)
             if wrong := found.null_count() - text.null_count():
                 problems.append(Problem(f"{wrong:,} values that are no numbers", where=where, expected="numbers"))
-        elif "" not in {wanted, _kind(column.dtype)} and _kind(column.dtype) != wanted:
+        elif "" not in {wanted, _kind(column.dtype)} and (_kind(column.dtype), wanted) not in _FIT:
             problems.append(Problem(_kind(column.dtype), where=where, expected=wanted))
         read.append(found)
     if problems:
@@ -121,6 +121,10 @@ def typed_alike(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
             next_step="read both in the same way",
         )
     return rows.with_columns(read)
+
+
+_FIT = {("text", "text"), ("numbers", "numbers"), ("times", "times"), ("text", "times")}
+"""What rows hold, and what others hold there: text may yet be read as times."""
 
 
 def _kind(kind: pl.DataType) -> str:

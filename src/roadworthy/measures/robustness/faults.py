@@ -4,7 +4,8 @@ In: rows that show what is usual, with the columns that the model reads. Out: ``
 changes none but the columns it names, keeps the rows' number and order, and is the same for the same generator.
 
 What is usual is taken from the training rows where they are known: a value is "beyond" when it lies outside of what
-training saw, and a row is malformed when training had no such missing value.
+training saw, and a row is malformed when training had no such missing value, or when it holds a number that no float32
+can.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _UNSEEN = "value never seen"
 _TENTH = 0.1
 _BEYOND = 10.0
 _EXTREMES = (1e30, -1e30, 1e308, -1e308)
+_FLOAT32 = 3.4e38  # what lies beyond it, no model that computes in single precision can read
 _MOST_PAIRS = 30
 
 Change = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
@@ -242,7 +244,7 @@ def _of_number(column: pl.Series, one: Callable[..., Fault]) -> Iterator[Fault]:
     for value in extremes:
         if value < low or value > high:
             change = partial(_filled, column=name, value=value)
-            yield one(family="extreme", how=f"{value:.3g}", change=change)
+            yield one(family="extreme", how=f"{value:.3g}", change=change, malformed=abs(value) > _FLOAT32)
 
 
 def _negative(value: pl.Expr) -> pl.Expr:

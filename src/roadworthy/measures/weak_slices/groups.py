@@ -17,7 +17,7 @@ from roadworthy.measures.intervals import Bounds, NotEnough, proportion, skewed_
 from roadworthy.measures.samples import Sample, folds_of
 from roadworthy.measures.weak_slices.axes import Axis, axes_of
 from roadworthy.measures.weak_slices.proof import discoveries, worse_p
-from roadworthy.measures.weak_slices.search import Candidate, find, inside
+from roadworthy.measures.weak_slices.search import Candidate, find, inside, score_of
 from roadworthy.records.project import Task
 
 __all__ = ["FALSE_DISCOVERIES", "Cut", "WeakGroup", "weak_groups"]
@@ -57,7 +57,7 @@ class WeakGroup:
 
 
 class _Tested(NamedTuple):
-    """A candidate in words, how many columns it has, its score where it was found, its rows [n], the places of those that test it, its p."""
+    """A candidate: in words, its columns, its score where it was found, its rows [n], which rows tested it, its p."""
 
     words: str
     columns: int
@@ -208,10 +208,8 @@ def _merged(weak: list[WeakGroup], loss: _Floats, sample: Sample, effect: float)
 
 
 def _plainness(item: WeakGroup, loss: _Floats) -> float:
-    """Squared difference of the means inside and outside, in standard errors, less a price for every column."""
-    n, within = len(loss), int(item.rows.sum())
-    excess = float(loss[item.rows].mean() - loss[~item.rows].mean())
-    score = excess * math.sqrt(within * (1 - within / n)) / max(float(loss.std()), 1e-300)
+    """The group's squared score on all rows, less a price for every column."""
+    score = score_of(item.rows, loss)
     return math.copysign(score**2, score) - _COLUMN_PRICE * item.columns
 
 

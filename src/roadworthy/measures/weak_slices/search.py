@@ -14,6 +14,7 @@ Fisher 1999), so that a strong group does not hide a lesser one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -26,7 +27,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from roadworthy.measures.weak_slices.axes import Axis
 
-__all__ = ["Candidate", "find", "inside"]
+__all__ = ["Candidate", "find", "inside", "score_of"]
 
 _FINALISTS = 3
 _DEPTH = 3
@@ -55,6 +56,16 @@ def inside(candidate: Candidate, codes: Sequence[_Codes]) -> _Set:
     """[n] the rows of a group, from the codes [n] of every axis."""
     parts = [cells[codes[place]] for place, cells in candidate.cells.items()]
     return np.asarray(np.logical_and.reduce(parts))
+
+
+def score_of(group: _Set, loss: _Floats) -> float:
+    """The score of one group [n] among rows of that loss [n]; negative where it is better than the others."""
+    n, within, own, total = len(loss), int(group.sum()), float(loss[group].sum()), float(loss.sum())
+    excess = own / within - (total - own) / (n - within)
+    if ((loss == 0) | (loss == 1)).all():
+        gain = _log_likelihood(own, within) + _log_likelihood(total - own, n - within) - _log_likelihood(total, n)
+        return math.copysign(math.sqrt(max(2 * float(gain), 0.0)), excess)
+    return excess * math.sqrt(within * (1 - within / n)) / max(float(loss.std()), 1e-300)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
