@@ -142,6 +142,27 @@ def test_inner_work_is_silent_unless_it_has_something_to_say() -> None:
     assert re.search(r"^  ✔ mlp +80 epochs", said, re.MULTILINE)
 
 
+def test_checks_that_found_nothing_share_one_line_of_the_work_they_belong_to() -> None:
+    stream = Bytes()
+    clock = Hands()
+    with ConsoleReporter(pipe(stream), clock=clock) as reporter:
+        reporter.begin("validate")
+        for check, found in (("pitfalls", "nothing to report"), ("leaks", "1 fail"), ("slices", "nothing to report")):
+            reporter.begin(check)
+            clock.now += 2
+            reporter.end(check, found)
+        reporter.end("validate", "done")
+        reporter.begin("alone")
+        reporter.end("alone", "nothing to report")
+    told = [re.sub(r"\s+", " ", told).strip() for told in stream.text().splitlines()]
+    assert told == [
+        "✔ leaks 1 fail 2.0 s",
+        "✔ nothing to report pitfalls, slices 4.0 s",
+        "✔ validate done 6.0 s",
+        "✔ nothing to report alone 0.0 s",
+    ]
+
+
 def test_in_a_pipe_long_work_says_how_far_it_is_every_ten_seconds_with_the_time_left() -> None:
     stream, clock = io.StringIO(), Hands()
     with ConsoleReporter(pipe(stream), clock=clock) as reporter:

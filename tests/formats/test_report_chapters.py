@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from roadworthy.formats.report import ChapterState, ReportView, render_report
+from roadworthy.formats.report import ChapterState, ChapterView, ChartView, ReportView, render_report
+from roadworthy.formats.report.chapters import shown_chapter
 from roadworthy.formats.report.tables import by_itself
 from roadworthy.records.evidence import Evidence, Exhibit, Finding, Measurement, Phase
 from roadworthy.records.project import Task
@@ -231,3 +232,41 @@ def test_a_phase_that_is_not_judged_here_has_no_outcome() -> None:
     found = Evidence(subject=DIGEST, holdout=DIGEST, measurements=(live,))
     (chapter,) = chapters_of(standard, found, judge(standard, found))
     assert chapter.measurements[0].outcome is None
+
+
+def test_slices_that_say_the_same_share_a_row_and_slices_nobody_asked_for_wait() -> None:
+    given = [measured("robust_drop", 0.2, 0.1, 0.3, check="robustness", slice=cut) for cut in ("", "column=a")]
+    given += [
+        measured("robust_drop", value, 0.1, 0.5, check="robustness", slice=f"fault={value}") for value in (0.3, 0.4)
+    ]
+    (chapter,) = chapters_of(*evidence(*given))
+    rows = shown_chapter(chapter, 1)["measured"]
+    assert [row["slices"] for row in rows["open"]] == [["", "column=a"]]
+    assert [row["slices"] for row in rows["more"]] == [["fault=0.3"], ["fault=0.4"]]
+
+
+def test_points_of_the_test_score_link_to_their_evidence(view: ReportView) -> None:
+    columns: dict[str, list[Any]] = {
+        "section": ["features and data", "features and data"],
+        "test": ["data-2", "data-4"],
+        "title": ["Every feature is of use", "Nothing else is used"],
+        "points": [1.0, 0.0],
+        "how": ["automatic", "none"],
+        "sentence": ["each was shuffled", "nobody knows"],
+        "evidence": ["exhibit:importance, file:contract.json", ""],
+        "raises": ["", "ask somebody"],
+    }
+    score = ChartView(
+        name="ml_test_score", title="The ML Test Score", note="It is 1. A point is earned.", columns=columns
+    )
+    kept = [chapter for chapter in view.chapters if chapter.check == "explanation"]
+    chapter = ChapterView(check="test_score", title="ML Test Score", summary="It is 1.", charts=(score,))
+    html = render_report(structs.replace(view, chapters=(*kept, chapter)))
+    page = Words(html)
+    assert "1 of 2 points" in page.words
+    assert "A point is earned." in page.words
+    assert page.words.count("It is 1.") == 2, "at a glance and in its chapter, and no third time"
+    told = re.search(r"Evidence: (.*?)</p>", html)
+    assert told is not None
+    assert told[1].startswith('<a href="#chapter-1"><bdi>importance</bdi></a>, <code>')
+    assert "file:contract.json" in told[1]

@@ -43,7 +43,7 @@ STAGE_NUMBERS = {
     "validate": 2,
     "package": 1,
     "monitor": 1,
-    "report": 1,
+    "report": 2,
 }
 """Raised when a stage's own work changes, so that older results are not taken for newer ones.
 
