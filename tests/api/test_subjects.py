@@ -84,7 +84,8 @@ def test_outputs_are_read_as_what_they_are(
     scored = subject.scored(rows, "y")
     np.testing.assert_allclose(scored.scores, wanted, atol=1e-5)
     assert (subject.task, subject.classes) == (Task.MULTICLASS, ("0", "1", "2"))
-    assert any(said in note for note in subject.notes) if said else not subject.notes
+    assert "in the order of the rows: " in subject.notes[0]
+    assert any(said in note for note in subject.notes[1:]) if said else len(subject.notes) == 1
     np.testing.assert_array_equal(subject.answer(rows.select(NAMES)).score, scored.scores)
 
 
@@ -94,7 +95,7 @@ def test_one_column_of_logits_beside_two_labels(tmp_path: Path) -> None:
     subject = subject_of(tmp_path / "m.onnx", rows, "y", "none.toml")
     np.testing.assert_allclose(subject.scored(rows, "y").scores, 1 / (1 + np.exp(-LOGITS[:, 0])), atol=1e-6)
     assert subject.task is Task.BINARY
-    assert "logistic" in subject.notes[0]
+    assert "logistic" in subject.notes[1]
     number = table(LOGITS[:, 0])
     assert subject_of(tmp_path / "m.onnx", number, "y", "none.toml").task is Task.REGRESSION
     with pytest.raises(ModelError, match="holds 3 labels"):

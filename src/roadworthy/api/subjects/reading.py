@@ -67,13 +67,14 @@ def chosen_columns(rows: pl.DataFrame, width: int | None, named: Sequence[str], 
         refuse_lacking(named, rows.columns, model)
         return Chosen(tuple(named))
     if width is None or width == rows.width:
-        return Chosen(tuple(rows.columns))
+        return Chosen(tuple(rows.columns), _in_order(rows.columns, model))
     numeric = [c.name for c in numbers_read(rows).iter_columns() if c.dtype.is_numeric() or c.dtype == pl.Boolean]
     telling = [name for name in numeric if not _numbers_the_rows(rows.get_column(name))]
     for left, reason in ((numeric, "holds no numbers"), (telling, "holds no numbers or only numbers the rows")):
         if len(left) == width:
             out = ", ".join(name for name in rows.columns if name not in left)
-            return Chosen(tuple(left), f"left out, since {model} takes {width} numbers: {out} ({reason})")
+            told = f"left out, since {model} takes {width} numbers: {out} ({reason})"
+            return Chosen(tuple(left), f"{told}; {_in_order(left, model)}")
     raise ModelError(
         f"{model} takes {width} numbers per row, the rows have {rows.width}",
         problems=[
@@ -85,6 +86,11 @@ def chosen_columns(rows: pl.DataFrame, width: int | None, named: Sequence[str], 
         ],
         next_step="pass rows with the model's columns and the label only, in the model's order",
     )
+
+
+def _in_order(columns: Sequence[str], model: str) -> str:
+    """What nobody can check for a model that names no columns."""
+    return f"{model} names no columns, so they are given to it in the order of the rows: {_listed(columns)}"
 
 
 def refuse_lacking(named: Sequence[str], columns: Sequence[str], model: str) -> None:
