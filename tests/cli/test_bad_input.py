@@ -655,7 +655,7 @@ def test_an_interrupt_keeps_what_is_finished_and_the_next_run_carries_on(cli: Cl
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    assert "stopped; finished stages are kept" in err
+    assert "stopped; the stages that a run has finished are kept" in err
     assert "Traceback" not in err
     assert not list(tmp_path.glob(".roadworthy/lake/*/.tmp-*"))
     assert not list(tmp_path.glob(".roadworthy/lake/package/*"))

@@ -27,7 +27,7 @@ FAULT = 70
 """Exit code of a fault of Roadworthy's own (``EX_SOFTWARE``)."""
 
 _INTERRUPTED = 130
-_STOPPED = "\nstopped; finished stages are kept\n"
+_STOPPED = "\nstopped; the stages that a run has finished are kept\n"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -31,6 +31,9 @@ __all__ = ["Candidate", "find", "inside", "score_of"]
 
 _FINALISTS = 3
 _DEPTH = 3
+_MOST_PAIRED = 40
+"""With more axes than these, only so many that tell most by themselves are combined in pairs."""
+
 _LEAST_SCORE = 1.5
 _BAND = 2.0
 """Scores this far below the best need no exact likelihood: they are less likely by a factor of thousands."""
@@ -195,9 +198,17 @@ def _likely(scores: _Floats, low: _Codes, high: _Codes, best: int) -> tuple[int,
 
 def _two(rows: _Field) -> Candidate | None:
     coarse = [axis.coarse[codes] for axis, codes in zip(rows.axes, rows.codes, strict=True)]
-    pairs = [_pair(rows, coarse, first, second) for first, second in combinations(range(len(rows.axes)), 2)]
+    places = _telling(rows) if len(rows.axes) > _MOST_PAIRED else range(len(rows.axes))
+    pairs = [_pair(rows, coarse, first, second) for first, second in combinations(places, 2)]
     finalists = sorted(pairs, key=lambda item: -item.score)[:_FINALISTS]
     return _better([_moved(rows, candidate) for candidate in finalists if np.isfinite(candidate.score)])
+
+
+def _telling(rows: _Field) -> list[int]:
+    """The axes that alone tell most of the loss, in their order: of hundreds, not every pair can be looked at."""
+    everything = np.ones(len(rows.loss), dtype=bool)
+    alone = [_along(rows, place, everything, {}).score for place in range(len(rows.axes))]
+    return sorted(np.argsort(-np.array(alone), kind="stable")[:_MOST_PAIRED].tolist())
 
 
 def _pair(rows: _Field, coarse: list[_Codes], first: int, second: int) -> Candidate:
