@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from types import ModuleType
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "s3cret-word"  # noqa: S105 - of the tests' own cluster
@@ -131,9 +133,22 @@ def _free_port() -> int:
         return port
 
 
+@pytest.fixture
+def postgres(postgres_cluster: str) -> str:
+    """The URL of a database that no other test has seen."""
+    name = f"test_{secrets.token_hex(6)}"
+    engine = sa.create_engine(
+        postgres_cluster.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"create database {name}"))
+    engine.dispose()
+    return f"{postgres_cluster.rpartition('/')[0]}/{name}"
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a database in a cluster that lives as long as these tests."""
+def postgres_cluster() -> Iterator[str]:
+    """The URL of the first database in a cluster that lives as long as these tests."""
     if not (BINARIES / "initdb").exists():
         pytest.skip(f"PostgreSQL is not installed in {BINARIES} (Debian package postgresql-15)")
     folder = Path(tempfile.mkdtemp(prefix="rw-pg-"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from decimal import Decimal
@@ -174,8 +175,8 @@ def test_a_file_system_without_hard_links_and_locks_will_do(tmp_path: Path, monk
     def unsupported(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(module.os, "link", unsupported)
-    monkeypatch.setattr(module.fcntl, "flock", unsupported)
+    monkeypatch.setattr(os, "link", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     keys = create_keys(tmp_path)
     folder = keys_folder(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "hashing.key", "signing.pem"]

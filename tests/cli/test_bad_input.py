@@ -499,7 +499,7 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no model": (("inspect", "none.onnx", "d.csv", "--target", "y"), ("no model none.onnx",)),
     "no target": (("inspect", "latest", "d.csv", "--target", "yy"), ("no column 'yy'; did you mean 'y'?",)),
     "no standard": (("inspect", "latest", "d.csv", "--target", "y", "--standard", "s.toml"), ("s.toml",)),
-    "no bundle": (("inspect", ".", "d.csv", "--target", "y"), ("not a whole bundle",)),
+    "no bundle": (("inspect", ".", "d.csv", "--target", "y"), ("is a folder, but no bundle",)),
     "no model to trace": (("trace", GOOD, "--model", "none.onnx"), ("none.onnx does not exist",)),
     "data as model": (("trace", GOOD, "--model", "d.csv"), ("not an ONNX model",)),
 }

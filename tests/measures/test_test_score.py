@@ -56,7 +56,12 @@ def feature_cost(**features: tuple[float | None, float | None]) -> Exhibit:
     """Features with their share of the time and the upper bound of their benefit."""
     shares, uppers = [list(side) for side in zip(*features.values(), strict=True)]
     took = [None if share is None else 2 * share for share in shares]
-    columns = {"column": list(features), "microseconds": took, "time_share": shares, "benefit_upper": uppers}
+    columns: dict[str, list[Any]] = {
+        "column": list(features),
+        "microseconds": took,
+        "time_share": shares,
+        "benefit_upper": uppers,
+    }
     return Exhibit(name="feature_cost", title="What each feature costs and is worth", columns=columns)
 
 

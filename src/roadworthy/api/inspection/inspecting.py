@@ -6,9 +6,11 @@ reason; what rows cannot tell of a bundle is taken from its signed evidence and 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import msgspec
 import polars as pl
 
 from roadworthy import assembly
+from roadworthy.adapters.keys import Hasher
 from roadworthy.adapters.sources.row_digest import digest_rows
 from roadworthy.api.inspection.required import asked_standard
 from roadworthy.api.inspection.roles import Roles, require_time, roles_of, time_column, with_times
@@ -30,6 +33,7 @@ from roadworthy.api.inspection.rows import (
 )
 from roadworthy.api.subjects import Scored, Subject, subject_of
 from roadworthy.api.subjects.reading import numbers_read, refuse_lacking
+from roadworthy.errors import DataError, Problem
 from roadworthy.graphs.fresh_process import costs
 from roadworthy.measures.curves import exhibits_for
 from roadworthy.measures.examined import Brief, Examined
@@ -37,6 +41,7 @@ from roadworthy.measures.quality import METRICS
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.test_score import TestScoreFacts
 from roadworthy.protocols import Reporter
+from roadworthy.records.digests import Digest
 from roadworthy.records.evidence import Evidence, Found, Measurement, Phase
 from roadworthy.records.project import Task
 from roadworthy.records.verdict import Verdict, Waiver
@@ -79,11 +84,12 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """The rows that can be judged: with a score and a label."""
+    """The rows that can be judged: with a score and a label; ``digest`` names them as they came."""
 
     rows: pl.DataFrame
     labels: pl.Series
     scored: Scored
+    digest: Digest
 
 
 def inspect(
@@ -125,7 +131,7 @@ def inspect(
     given = given_rows(data, y, target)
     subject = subject_of(model, given.rows, given.target, project)
     named = roles_of(given, subject, time=time, entity=entity, protected=protected)
-    known = _timed(_known(subject, given), subject, named.time)
+    known = _timed(_hidden(_known(subject, given), subject, named), subject, named.time)
     roles = msgspec.structs.replace(named, time=time_column(known.rows, named.time))
     sample = _sample(known, subject, roles, positive, threshold)
     learned = (
@@ -133,6 +139,7 @@ def inspect(
     )
     examined = _examined(subject, known, roles, sample, learned)
     asked = asked_standard(standard, roles.task, subject.standard, known.rows.columns, given.target)
+    _refuse_persons(subject, roles, asked.standard)
     brief = _brief(asked.standard, quick=quick, retrain=retrain)
     checks = (*CHECKS, _cost_check(subject, known.rows))
     found = inspect_all(examined, brief, reporter, checks)
@@ -168,7 +175,7 @@ def _known(subject: Subject, given: Given, like: pl.DataFrame | None = None) -> 
         free = rows.drop(labels.name)
         typed = numbers_read(free.drop(subject.kept, strict=False)) if like is None else typed_alike(free, like)
         rows = rows.with_columns(typed.iter_columns()).with_columns(labels)
-    return _Known(rows=rows, labels=labels, scored=scored)
+    return _Known(rows=rows, labels=labels, scored=scored, digest=digest_rows(rows.lazy()))
 
 
 def _sample(known: _Known, subject: Subject, roles: Roles, positive: str, threshold: float | None) -> Sample:
@@ -176,6 +183,33 @@ def _sample(known: _Known, subject: Subject, roles: Roles, positive: str, thresh
     answered = scored.sound & scored.labels.is_not_null().to_numpy()
     clusters = clusters_of(known.rows, roles.entity)
     return sample_of(known.labels, scored.scores[answered], roles.task, subject, positive, threshold, clusters)
+
+
+@cache
+def _hasher() -> Hasher:
+    """With a key that no one keeps: what it hides is told from other values, in this process, and no more."""
+    return Hasher(secrets.token_bytes(32))
+
+
+def _hidden(known: _Known, subject: Subject, roles: Roles) -> _Known:
+    """The same with the columns that look personal hashed, unless the model itself reads them."""
+    own = [name for name in roles.personal if name in known.rows.columns and name not in subject.columns]
+    return replace(known, rows=known.rows.with_columns(_hasher().hash(known.rows.get_column(name)) for name in own))
+
+
+def _refuse_persons(subject: Subject, roles: Roles, standard: Standard) -> None:
+    """DataError where groups would be told by values that look personal and cannot be hidden from the model."""
+    sliced = {one.slice for one in standard.requirements}
+    shown = [name for name in roles.personal if name in subject.columns and (name in roles.protected or name in sliced)]
+    if shown:
+        raise DataError(
+            "groups of persons would be named by their own values",
+            problems=[
+                Problem("it looks personal, and the model reads it", where=f"column {name}", expected="groups of many")
+                for name in shown
+            ],
+            next_step="compare groups by another column",
+        )
 
 
 def _timed(known: _Known, subject: Subject, time: str) -> _Known:
@@ -191,7 +225,7 @@ def _learned(
 ) -> tuple[pl.DataFrame, Any]:
     """Training rows with their outcomes, read as the ``inspected`` ones are."""
     refuse_lacking(subject.columns, given.rows.columns, "the model (training rows)")
-    known = _timed(_known(subject, given, inspected.rows), subject, roles.time)
+    known = _timed(_hidden(_known(subject, given, inspected.rows), subject, roles), subject, roles.time)
     return known.rows, outcomes(known.labels, sample.task, sample.classes)
 
 
@@ -242,7 +276,7 @@ def _evidence(subject: Subject, known: _Known, sample: Sample, brief: Brief, fou
     signed = tuple(one for one in subject.signed if one.metric not in made - _KEPT)
     return Evidence(
         subject=subject.digest,
-        holdout=digest_rows(known.rows.lazy()),
+        holdout=known.digest,
         measurements=(*here, *signed),
         findings=found.findings,
         exhibits=(*exhibits_for(sample), *found.exhibits),

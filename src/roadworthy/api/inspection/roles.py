@@ -24,12 +24,16 @@ _LOOKED_AT = 20_000
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True):
-    """The task and the columns that play a part; ``notes`` say what was inferred."""
+    """The task and the columns that play a part; ``notes`` say what was inferred.
+
+    ``personal`` columns look as if they named persons; a contract has hidden its own already.
+    """
 
     task: Task
     time: str = ""
     entity: str = ""
     protected: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -57,6 +61,7 @@ def roles_of(given: Given, subject: Subject, *, time: str, entity: str, protecte
         time=time or (found.time if _usable_time(given.rows, found.time) else ""),
         entity=entity or found.entity,
         protected=tuple(protected) or found.protected,
+        personal=found.personal,
     )
     asked = {"time": time, "entity": entity, "protected": protected}
     return msgspec.structs.replace(roles, notes=tuple(_said(roles, asked)))
