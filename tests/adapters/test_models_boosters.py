@@ -173,7 +173,7 @@ def test_logits_and_early_stops_of_xgboost_are_read_as_they_are_meant(tmp_path: 
     stopped.save_model(tmp_path / "stopped.ubj")
     subject, scores = opened(tmp_path / "stopped.ubj", BINARY)
     np.testing.assert_allclose(scores, stopped.predict_proba(X)[:, 1], atol=1e-6)
-    assert "training stopped early" in subject.notes[0]
+    assert "training stopped early" in subject.notes[1]
 
 
 def test_what_xgboost_cannot_read_or_tell_is_one_clear_error(tmp_path: Path) -> None:
