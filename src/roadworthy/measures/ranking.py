@@ -19,9 +19,11 @@ from roadworthy.measures.intervals import (
     MIN_CLUSTERS,
     Bounds,
     NotEnough,
+    clopper_pearson,
     cluster_count,
     cluster_sums,
     like_proportion,
+    proportion,
     skewed_t,
 )
 from roadworthy.measures.samples import Sample
@@ -36,8 +38,8 @@ MIN_RARE_ROWS = 100
 def roc_auc(sample: Sample, confidence: float) -> Bounds:
     """Probability that an event scores above a non-event (ties count half).
 
-    Raises NotEnough below 100 rows of the rarer class. Perfect separation: of m disjoint pairs of independent
-    rows all are in order with probability at most AUC^m, which gives the bound confidence-wise.
+    Raises NotEnough below 100 rows of the rarer class. The bound towards 0.5 is never wider than that of m disjoint
+    pairs of independent rows, of which a share AUC is in order: near perfect separation the logit has nothing to go by.
     """
     positive = _enough(sample)
     value, influence = _auc_parts(positive, sample.score)
@@ -49,16 +51,25 @@ def roc_auc(sample: Sample, confidence: float) -> Bounds:
     reach = float(special.stdtrit(degrees, confidence)) * math.sqrt(variance) / (value * (1 - value))
     lower, upper = special.expit(special.logit(value) - reach), special.expit(special.logit(value) + reach)
     method = "Obuchowski, logit" if groups else "DeLong, logit"
-    return Bounds(value, float(lower), float(upper), method, groups)
+    pairs = _disjoint_pairs(sample, positive)
+    least, most = clopper_pearson(value * pairs, pairs, confidence)
+    if value > 0.5:
+        return Bounds(value, max(float(lower), least), float(upper), method, groups)
+    return Bounds(value, float(lower), min(float(upper), most), method, groups)
 
 
 def pr_auc(sample: Sample, confidence: float) -> Bounds:
-    """Average precision: precision averaged over the events, as the threshold falls past each."""
+    """Average precision: precision averaged over the events, as the threshold falls past each.
+
+    Raises NotEnough below 100 rows of the rarer class. The lower bound is never below what one threshold, the best,
+    proves by itself: near perfect separation the logit has nothing to go by.
+    """
     positive = _enough(sample)
     value, influence = average_precision(positive, sample.score)
     groups = cluster_count(sample.clusters)
+    least = _least_precision(sample, positive, confidence)
     if value >= 1.0:
-        return _separated(sample, positive, 1.0, confidence, groups)
+        return Bounds(1.0, least, 1.0, "one threshold, separation is perfect", groups)
     scale = value * (1 - value)
     centre = max(value - _optimism(positive, sample.score, value), 1e-9)
     sums = cluster_sums(sample.clusters, influence)
@@ -68,7 +79,7 @@ def pr_auc(sample: Sample, confidence: float) -> Bounds:
     # near 1 the logit bends too far: a share of the same variance keeps the upper bound honest
     shared = like_proportion(value, scale / max(variance, 1e-18), confidence)[1]
     lower, upper = float(special.expit(bounds.lower)), max(float(special.expit(bounds.upper)), shared)
-    return Bounds(value, min(lower, value), max(upper, value), bounds.method + ", logit", groups)
+    return Bounds(value, min(max(lower, least), value), max(upper, value), bounds.method + ", logit", groups)
 
 
 def auc_value(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
@@ -104,6 +115,32 @@ def _unseen(positive: NDArray[np.bool_], distance: float) -> float:
     """
     events, others = float(positive.sum()), float((~positive).sum())
     return distance**2 * (1 / events**2 + 1 / others**2)
+
+
+def _least_precision(sample: Sample, positive: NDArray[np.bool_], confidence: float) -> float:
+    """Average precision that follows from the bounds of recall, false alarms and base rate at the best threshold.
+
+    Recall r at least, false alarms f at most, base rate p: an event at recall t above the threshold has a precision of
+    t / (t + f (1 - p) / p) or more, which is integrated over t from 0 to r; the events below it have that of all rows.
+    """
+    level = 1 - (1 - confidence) / 3
+    alarmed = sample.score >= _separating(positive, sample.score)
+    own, other = (sample.clusters[side] if sample.clusters is not None else None for side in (positive, ~positive))
+    recall = proportion(alarmed[positive], own, level).lower
+    alarms = proportion(alarmed[~positive], other, level).upper
+    rate = proportion(positive, sample.clusters, level).lower
+    odds = (1 - rate) / max(rate, 1e-12)
+    missed = (1 - recall) * recall / (recall + odds) if recall > 0 else 0.0
+    return float(recall - alarms * odds * math.log1p(recall / (alarms * odds)) + missed)
+
+
+def _separating(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
+    """The score from which on recall less false alarms is largest (Youden 1950)."""
+    values, level = np.unique(-score, return_inverse=True)
+    level = level.reshape(-1)
+    events = np.cumsum(np.bincount(level, weights=positive, minlength=len(values))) / positive.sum()
+    others = np.cumsum(np.bincount(level, weights=~positive, minlength=len(values))) / (~positive).sum()
+    return -float(values[int(np.argmax(events - others))])
 
 
 def _optimism(positive: NDArray[np.bool_], score: NDArray[np.float64], value: float) -> float:
@@ -169,13 +206,16 @@ def _auc_variance(
     return max(variance, 1e-18)
 
 
-def _separated(sample: Sample, positive: NDArray[np.bool_], value: float, confidence: float, groups: int) -> Bounds:
+def _disjoint_pairs(sample: Sample, positive: NDArray[np.bool_]) -> int:
+    """How many pairs of an event and a non-event there are at least that share no row, nor an entity."""
     if sample.clusters is None:
-        pairs = int(min(positive.sum(), sample.n - positive.sum()))
-    else:
-        sides = (cluster_count(sample.clusters[positive]), cluster_count(sample.clusters[~positive]), groups // 2)
-        pairs = max(min(sides), 1)
-    bound = (1 - confidence) ** (1 / pairs)
+        return int(min(positive.sum(), sample.n - positive.sum()))
+    sides = (cluster_count(sample.clusters[positive]), cluster_count(sample.clusters[~positive]))
+    return max(min(*sides, cluster_count(sample.clusters) // 2), 1)
+
+
+def _separated(sample: Sample, positive: NDArray[np.bool_], value: float, confidence: float, groups: int) -> Bounds:
+    bound = (1 - confidence) ** (1 / _disjoint_pairs(sample, positive))
     method = "disjoint pairs, separation is perfect"
     if value == 1.0:
         return Bounds(1.0, bound, 1.0, method, groups)

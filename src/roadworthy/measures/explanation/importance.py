@@ -93,13 +93,13 @@ def idle_columns(importance: Exhibit) -> tuple[Finding, ...]:
     idle = [(column, drop, upper) for column, drop, upper, earns in lines if drop is not None and not earns]
     if not idle:
         return ()
-    trifles = sum(1 for _, drop, upper in idle if (drop if upper is None else upper) < _TRIFLE)
+    trifles = sum(1 for _, _, upper in idle if upper is not None and upper < _TRIFLE)
     named = ", ".join(column for column, _, _ in idle[:_NAMED])
+    small = f" ({trifles} of them provably less than {_TRIFLE:g} of the base rate's loss)" if trifles else ""
     more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
     sentence = (
         f"{len(idle)} of {len(lines)} columns could be dropped, each by itself: shuffling one of them costs nothing "
-        f"that can be proven ({trifles} of them provably less than {_TRIFLE:g} of the base rate's loss): {named}"
-        f"{more}. Of columns that say the same, keep one."
+        f"that can be proven{small}: {named}{more}. Of columns that say the same, keep one."
     )
     details = {"columns": [column for column, _, _ in idle], "trifles": trifles}
     return (Finding(kind="idle_columns", subject="columns", grade="notes", sentence=sentence, details=details),)
