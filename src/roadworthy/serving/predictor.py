@@ -106,7 +106,7 @@ class BundlePredictor:
         An aggregate that the rows carry under its own name is taken as given; otherwise it sees ``history`` (from
         ``past``) and the earlier rows of the frame. Raises DataError for columns that lack.
         """
-        return self._prepared(self._hidden(raw.select(self.read_columns(raw.columns))), history)
+        return self._prepared(self.hidden(raw.select(self.read_columns(raw.columns))), history)
 
     def labelled(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
         """``prepare`` for rows with labels: the table has all columns of the contract, the clean target among them.
@@ -115,7 +115,7 @@ class BundlePredictor:
         for columns that lack.
         """
         known = {*self._spec.contract.columns, *self.aggregates}
-        raw = self._hidden(raw.select(name for name in raw.columns if name in known))
+        raw = self.hidden(raw.select(name for name in raw.columns if name in known))
         table, problems = self._prepared(raw, None)
         if not self.aggregates:
             table = self.features.apply(table)
@@ -139,7 +139,7 @@ class BundlePredictor:
         Columns that aggregates do not read may lack. Raises DataError for those that do.
         """
         optional = frozenset(self._spec.contract.columns) - self.features.past_columns
-        clean, problems = self.cleaning.apply_rows(self._hidden(raw), optional=optional, judged=True)
+        clean, problems = self.cleaning.apply_rows(self.hidden(raw), optional=optional, judged=True)
         return clean.filter(problems.is_null())
 
     def answer(self, raw: pl.DataFrame, history: pl.DataFrame | None = None) -> Answers:
@@ -187,7 +187,8 @@ class BundlePredictor:
         columns = {name: ColumnContract(type=ColumnType.NUMBER) for name in self.aggregates}
         return CleaningPlan.build(Contract(columns=columns), "", "")
 
-    def _hidden(self, raw: pl.DataFrame) -> pl.DataFrame:
+    def hidden(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """The rows with personal values hidden by the project's key; without a key such columns are dropped."""
         personal = [name for name in self.contract.personal if name in raw.columns]
         if not personal:
             return raw

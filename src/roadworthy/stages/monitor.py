@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from roadworthy.errors import BundleError, Problem
-from roadworthy.formats.bundle import OpenBundle, read_bundle
+from roadworthy.formats.bundle import BundleParts, read_bundle
+from roadworthy.graphs import golden
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.graphs.trace import trace
 from roadworthy.measures.calibrators import Calibrator
@@ -24,11 +24,11 @@ from roadworthy.measures.sketches import Reference
 from roadworthy.protocols import Reporter
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import ProjectSpec, Task
-from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, GOLDEN, SCORES, Golden, golden_frame
+from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, SCORES
 from roadworthy.standard import CATALOGUE, Requirement, Standard, exact_quantity
 from roadworthy.standard.metric import MetricKind
 
-__all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "run", "self_test", "traced_layers"]
+__all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "plan_of", "run", "self_test", "traced_layers"]
 
 STEPS = 2
 _STEP = "monitor"
@@ -66,7 +66,11 @@ class MonitorPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def monitor_plan(spec: ProjectSpec, standard: Standard) -> dict[str, Any]:
     """The plan as plain data, ready for ``BundleParts.monitor``."""
     required = standard.of_phase(Phase.LIVE)
-    reference = {"columns": f"reference/{COLUMNS}", "scores": f"reference/{SCORES}", "golden": f"reference/{GOLDEN}"}
+    reference = {
+        "columns": f"reference/{COLUMNS}",
+        "scores": f"reference/{SCORES}",
+        "golden": f"reference/{golden.GOLDEN}",
+    }
     if spec.task is not Task.REGRESSION:
         reference["calibrator"] = f"reference/{CALIBRATOR}"
     plan = MonitorPlan(
@@ -85,38 +89,23 @@ def run(folder: Path, trusted_public_keys: Sequence[bytes], reporter: Reporter) 
     Raises BundleError when a part that monitoring needs is missing or does not parse, or when a golden row's
     score differs.
     """
-    bundle = read_bundle(folder, trusted_public_keys)
-    plan = _plan_of(bundle)
+    parts = read_bundle(folder, trusted_public_keys).parts
+    plan = plan_of(parts)
     reporter.advance(_STEP)
-    self_test(bundle)
+    self_test(parts)
     reporter.advance(_STEP)
     return plan
 
 
-def self_test(bundle: OpenBundle) -> int:
+def self_test(parts: BundleParts) -> int:
     """Score the golden rows and compare; how many there are. Raises BundleError naming the first that differs."""
-    golden: Golden = _decoded(bundle, GOLDEN, Golden)
-    graph = GraphModel(bundle.parts.model)
-    expected = np.array(golden.scores, dtype=np.float64)
-    scores = graph.score(golden_frame(golden)).reshape(len(expected), -1)
-    if scores.shape != expected.shape:
-        raise BundleError(f"golden rows score as {scores.shape}, expected {expected.shape}")
-    scale = np.maximum(1.0, np.abs(expected))
-    worst = (np.abs(scores - expected) / scale).max(axis=1)
-    if worst.max() > golden.tolerance:
-        row = int(np.argmax(worst > golden.tolerance))
-        raise BundleError(
-            f"golden row {row} scores {scores[row].tolist()}, {expected[row].tolist()} when it was packaged",
-            next_step="this machine's runtime computes differently; install the pinned onnxruntime",
-        )
-    return len(expected)
+    return golden.self_test(golden.read_golden(parts.reference), GraphModel(parts.model))
 
 
-def traced_layers(bundle: OpenBundle) -> int:
+def traced_layers(parts: BundleParts) -> int:
     """How many layers the trace of a golden row shows; raises ModelError where the graph cannot be followed."""
-    golden: Golden = _decoded(bundle, GOLDEN, Golden)
-    graph = GraphModel(bundle.parts.model)
-    return len(trace(bundle.parts.model, graph.feed(golden_frame(golden).head(1))).layers)
+    first = golden.golden_frame(golden.read_golden(parts.reference)).head(1)
+    return len(trace(parts.model, GraphModel(parts.model).feed(first)).layers)
 
 
 def _rule(requirement: Requirement) -> AlertRule:
@@ -154,32 +143,30 @@ _HOW = {
 }
 
 
-def _plan_of(bundle: OpenBundle) -> MonitorPlan:
-    """The plan, after checking that all it names is in the bundle and parses."""
+def plan_of(parts: BundleParts) -> MonitorPlan:
+    """A bundle's plan; raises BundleError unless all that it names is in the bundle and parses."""
     try:
-        plan = msgspec.convert(bundle.parts.monitor, MonitorPlan)
+        plan = msgspec.convert(parts.monitor, MonitorPlan)
     except msgspec.ValidationError as error:
         raise BundleError(f"monitor.json does not parse: {error}") from error
-    absent = sorted(
-        name for name in plan.reference.values() if name.removeprefix("reference/") not in bundle.parts.reference
-    )
+    absent = sorted(name for name in plan.reference.values() if name.removeprefix("reference/") not in parts.reference)
     if absent:
         raise BundleError(
-            f"bundle {bundle.manifest.name!r} lacks files that its monitoring needs",
+            f"bundle {parts.contract.name!r} lacks files that its monitoring needs",
             problems=[Problem("is missing", where=name) for name in absent],
             next_step="package the model again with `roadworthy run`",
         )
-    _decoded(bundle, COLUMNS, Reference)
-    _decoded(bundle, SCORES, Reference)
+    _decoded(parts, COLUMNS, Reference)
+    _decoded(parts, SCORES, Reference)
     if "calibrator" in plan.reference:
-        _decoded(bundle, CALIBRATOR, tuple[Calibrator, ...])
+        _decoded(parts, CALIBRATOR, tuple[Calibrator, ...])
     return plan
 
 
-def _decoded(bundle: OpenBundle, name: str, kind: Any) -> Any:
-    if name not in bundle.parts.reference:
-        raise BundleError(f"bundle {bundle.manifest.name!r} lacks reference/{name}")
+def _decoded(parts: BundleParts, name: str, kind: Any) -> Any:
+    if name not in parts.reference:
+        raise BundleError(f"bundle {parts.contract.name!r} lacks reference/{name}")
     try:
-        return msgspec.json.decode(bundle.parts.reference[name], type=kind)
+        return msgspec.json.decode(parts.reference[name], type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"reference/{name} does not parse: {error}") from error

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.errors import BundleError
+from roadworthy.graphs.golden import GOLDEN, Golden, golden_frame
 from roadworthy.graphs.loading import load_graph
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.measures.calibrators import fit_calibrators
@@ -24,34 +24,12 @@ from roadworthy.records.contract import ColumnType
 from roadworthy.records.digests import canonical_json
 from roadworthy.records.project import ProjectSpec, Task
 
-__all__ = ["CALIBRATOR", "COLUMNS", "GOLDEN", "SCORES", "Golden", "golden_frame", "reference_files"]
+__all__ = ["CALIBRATOR", "COLUMNS", "SCORES", "reference_files"]
 
-COLUMNS, SCORES, CALIBRATOR, GOLDEN = "columns.json", "scores.json", "calibrator.json", "golden.json"
+COLUMNS, SCORES, CALIBRATOR = "columns.json", "scores.json", "calibrator.json"
 _GOLDEN_ROWS = 16
 _TOLERANCE = 1e-5
 _INT8_TOLERANCE = 1e-3  # one step of an activation's 8 bits, where a rounding falls the other way
-_POLARS: dict[str, pl.DataType] = {
-    "tensor(double)": pl.Float64(),
-    "tensor(float)": pl.Float32(),
-    "tensor(int64)": pl.Int64(),
-    "tensor(int32)": pl.Int32(),
-    "tensor(bool)": pl.Boolean(),
-    "tensor(string)": pl.String(),
-}
-
-
-class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Made-up rows and the score of each: what a loader runs before it trusts a graph.
-
-    ``types`` are ONNX input types by column, ``rows`` values by column (null: missing), ``scores`` [rows][K].
-    ``tolerance`` is how much another machine may differ, relative to the larger of 1 and the score.
-    """
-
-    types: dict[str, str]
-    rows: dict[str, list[Any]]
-    scores: list[list[float]]
-    tolerance: float
-    format: int = 1
 
 
 def reference_files(
@@ -74,16 +52,6 @@ def reference_files(
     if spec.task is not Task.REGRESSION:
         files[CALIBRATOR] = canonical_json(fit_calibrators(out_of_fold.score, out_of_fold.y))
     return files
-
-
-def golden_frame(golden: Golden) -> pl.DataFrame:
-    """The golden rows as a frame that a graph can be fed from. Raises BundleError for a type no graph has."""
-    unknown = sorted(set(golden.types.values()) - set(_POLARS))
-    if unknown:
-        raise BundleError(f"golden rows have unknown types: {', '.join(unknown)}")
-    return pl.DataFrame(
-        {name: pl.Series(name, values, dtype=_POLARS[golden.types[name]]) for name, values in golden.rows.items()}
-    )
 
 
 def _hidden(spec: ProjectSpec) -> set[str]:
