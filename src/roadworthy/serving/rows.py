@@ -13,6 +13,8 @@ others.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -74,7 +76,7 @@ class RowReader:
 
     def __init__(self, predictor: BundlePredictor) -> None:
         self._predictor = predictor
-        contract = predictor.contract
+        self.contract = contract = predictor.contract
         columns = contract.contract.columns
         aggregates = predictor.aggregates
         read = {name for name in contract.inputs if name in columns} | predictor.cleaning.looked_at - {contract.target}
@@ -282,11 +284,7 @@ def _plain_rows(body: bytes) -> tuple[list[Any], str]:
     """The rows of a body as plain JSON, and what to call them; raises RowsRefused for one of another form."""
     if _depth(body) > MOST_DEEP:
         raise RowsRefused(f"the body nests more than {MOST_DEEP} deep", syntax=True)
-    try:
-        plain = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        found = "empty" if not body.strip() else f"not JSON: {error}"
-        raise RowsRefused(f"the body is {found}", syntax=True) from error
+    plain = _plain_json(body)
     form = '{"row": {…}} or {"rows": [{…}, …]}'
     if not isinstance(plain, dict) or len(plain) != 1 or not {"row", "rows"} & set(plain):
         found = (
@@ -306,6 +304,18 @@ def _plain_rows(body: bytes) -> tuple[list[Any], str]:
         wanted = Problem(f"{len(rows):,} rows", expected=f"1 to {MOST_ROWS:,} rows", where="rows")
         raise RowsRefused("the request has no row" if not rows else "the request has too many rows", [wanted])
     return rows, "rows"
+
+
+def _plain_json(body: bytes) -> Any:
+    """The body decoded; NaN, Infinity and numbers beyond a double come as such, for their fields to be named."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            found = "empty" if not body.strip() else f"not JSON: {error}"
+            raise RowsRefused(f"the body is {found}", syntax=True) from error
 
 
 def _depth(body: bytes) -> int:
@@ -335,6 +345,8 @@ def _fault(value: Any, field: Field) -> str:
     boolean = field.expected.startswith("true")
     if isinstance(value, bool) is not boolean or isinstance(value, str):
         return _kind_of(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}, which is no number in JSON"
     return "a whole number of too many digits" if isinstance(value, int) and abs(value) > 2**63 - 1 else ""
 
 

@@ -1,0 +1,218 @@
+"""Rows as they come in requests: what is taken is what the cleaning plan would have made of it, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC
+from types import SimpleNamespace
+from typing import Any, cast
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.serving.fields import micros
+from roadworthy.serving.rows import MOST_ROWS, RowReader, RowsRefused
+from roadworthy.transforms.cleaning import CleaningPlan
+
+COLUMNS = {
+    "age": ColumnContract(type=ColumnType.INTEGER, min=0, max=120, missing=MissingPolicy.REJECT),
+    "pay": ColumnContract(type=ColumnType.NUMBER, min=-5, sentinels=("-1", "999")),
+    "wide": ColumnContract(type=ColumnType.NUMBER),
+    "ok": ColumnContract(type=ColumnType.BOOLEAN),
+    "device": ColumnContract(type=ColumnType.CATEGORY, allowed=("phone", "desktop"), missing=MissingPolicy.REJECT),
+    "band": ColumnContract(type=ColumnType.CATEGORY, sentinels=("?",), strip_suffix="."),
+    "code": ColumnContract(type=ColumnType.TEXT, pattern="[A-Z]{2}[0-9]+"),
+    "seen": ColumnContract(type=ColumnType.TIME),
+    "who": ColumnContract(type=ColumnType.TEXT),
+    "y": ColumnContract(type=ColumnType.INTEGER),
+}
+INPUTS = ("age", "pay", "wide", "ok", "device", "band", "code", "seen")
+SOUND: dict[str, Any] = {
+    "age": 30,
+    "pay": 2.5,
+    "wide": 1e12,
+    "ok": True,
+    "device": "phone",
+    "band": "b",
+    "code": "AB1",
+    "seen": "2026-01-31T12:00:00Z",
+}
+
+
+def reader(columns: Mapping[str, ColumnContract] = COLUMNS, inputs: tuple[str, ...] = INPUTS) -> RowReader:
+    """A reader of a contract, without a model: it asks its predictor for nothing but the contract's plan."""
+    contract = Contract(columns=dict(columns))
+    parts = SimpleNamespace(
+        contract=SimpleNamespace(contract=contract, inputs=inputs, entity="who", time="", target="y"),
+        cleaning=CleaningPlan.build(contract, "", "y"),
+        optional=frozenset(columns) - set(inputs),
+        aggregates=(),
+        hidden=lambda frame: frame,
+    )
+    return RowReader(cast("Any", parts))
+
+
+READER = reader()
+
+NUMBERS = st.one_of(
+    st.sampled_from([0, -1, 120, 121, 999, 999.0, 2**53, -(2**53), 2**53 + 1, 1e300, -5, -5.5, 0.1]),
+    st.integers(-200, 200),
+    st.floats(-300, 300),
+)
+TEXTS = st.one_of(
+    st.sampled_from(
+        ["phone", "desktop", " phone", "b.", "b. ", "?", " ? ", "", " ", "AB1", "AB", "x\u00a0", "\u2028z"]
+    ),
+    st.text(max_size=4),
+)
+TIMES = st.one_of(
+    st.sampled_from(
+        ["2026-01-31T12:00:00Z", "2026-01-31 12:00:00.5", "2026-02-30T00:00:00Z", "2026-01-31", "0001-01-01T00:00:00Z"]
+    ),
+    st.datetimes().map(lambda at: at.isoformat()),
+    st.datetimes(timezones=st.sampled_from([UTC])).map(lambda at: at.isoformat()),
+)
+ANY = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS, TIMES)
+ROWS = st.fixed_dictionaries(
+    {
+        "age": st.one_of(NUMBERS, st.none()),
+        "pay": st.one_of(NUMBERS, st.none()),
+        "wide": st.one_of(NUMBERS, st.none()),
+        "ok": st.one_of(st.booleans(), st.none()),
+        "device": st.one_of(TEXTS, st.none()),
+        "band": st.one_of(TEXTS, st.none()),
+        "code": st.one_of(TEXTS, st.none()),
+        "seen": st.one_of(TIMES, st.none()),
+    }
+)
+
+
+def planned(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str] | None]:
+    """What the cleaning plan makes of a row that came by itself."""
+    contract = Contract(columns=COLUMNS)
+    plan = CleaningPlan.build(contract, "", "y")
+    frame = pl.DataFrame({name: pl.Series(name, [value], strict=False) for name, value in row.items()})
+    clean, problems = plan.apply_rows(frame, optional=frozenset(COLUMNS) - set(INPUTS))
+    return clean.row(0, named=True), problems.item()
+
+
+@settings(max_examples=400, deadline=None)
+@given(row=ROWS)
+def test_a_row_is_taken_with_the_values_of_the_plan_or_refused_where_the_plan_refuses(row: dict[str, Any]) -> None:
+    clean, problems = planned(row)
+    if problems is not None:
+        with pytest.raises(RowsRefused):
+            READER.read(json.dumps({"row": row}).encode())
+        return
+    (taken,) = READER.read(json.dumps({"row": row}).encode())
+    found = READER.named(taken)
+    for name in INPUTS:
+        value = found[name]
+        if name == "seen" and value is not None:
+            value, clean[name] = micros(value), micros(clean[name].isoformat())
+        assert value == clean[name], name
+
+
+@settings(max_examples=200, deadline=None)
+@given(row=st.dictionaries(st.sampled_from([*INPUTS, "agee", "who", "y", "🙂"]), ANY), many=st.booleans())
+def test_whatever_comes_is_taken_or_refused_in_words(row: dict[str, Any], many: bool) -> None:
+    body = json.dumps({"rows": [row, SOUND]} if many else {"row": row}).encode()
+    refused: list[RowsRefused] = []
+    try:
+        rows = READER.read(body)
+        READER.columns(rows)
+    except RowsRefused as error:
+        refused.append(error)
+    assert all(error.problems and all(problem.found for problem in error.problems) for error in refused)
+    assert refused or len(rows) == 1 + many
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_in_json_is_refused_at_its_field(literal: str) -> None:
+    body = json.dumps({"rows": [SOUND, SOUND]}).replace('"wide": 1000000000000.0', f'"wide": {literal}', 1)
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(body.encode())
+    (problem,) = refused.value.problems
+    assert problem.where == "rows[0].wide"
+    assert not refused.value.syntax
+
+
+def test_every_problem_of_every_row_comes_at_once() -> None:
+    bad = {**SOUND, "age": 130, "device": "toaster", "extra": 1}
+    worse = {
+        "age": None,
+        "pay": "a lot",
+        "wide": True,
+        "ok": 1,
+        "device": None,
+        "band": [],
+        "code": "ab",
+        "seen": "soon",
+    }
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(json.dumps({"rows": [SOUND, bad, worse]}).encode())
+    places = [problem.where for problem in refused.value.problems]
+    assert places == ["rows[1].extra", "rows[2].pay", "rows[2].wide", "rows[2].ok", "rows[2].band"]
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(json.dumps({"row": {**SOUND, "age": 130, "device": "toaster", "seen": "soon"}}).encode())
+    found = {problem.where: (problem.found, problem.expected) for problem in refused.value.problems}
+    assert found["row.age"] == ("above 120", "a whole number from 0 to 120")
+    assert found["row.device"] == ("not an allowed category", "one of phone, desktop")
+    assert found["row.seen"][0] == "not a time"
+
+
+def test_a_misspelt_field_is_refused_and_named() -> None:
+    row = {**SOUND, "devise": "phone"}
+    del row["device"]
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(json.dumps({"row": row}).encode())
+    said = [str(problem) for problem in refused.value.problems]
+    assert "row.devise: unknown field; did you mean 'device'?" in said
+    assert any(one.startswith("row.device: missing field") for one in said)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "empty"),
+        (b"   ", "empty"),
+        (b"{", "not JSON"),
+        (b"[]", "another form"),
+        (b"null", "another form"),
+        (b'{"rows": {}}', "another form"),
+        (b'{"rows": [1], "row": {}}', "another form"),
+        (b'{"instances": []}', "another form"),
+        (b'{"rows": [{"age": NaN,}]}', "not JSON"),
+        (b'{"rows": [{"age": 1e999}]}', "meet the contract"),
+        (b'{"rows": []}', "no row"),
+        (b'{"row": ' + b"[" * 100_000, "nests"),
+        (b'{"row": {"age": "\xff"}}', "not JSON"),
+        (b'{"rows": [' + b"{}," * MOST_ROWS + b"{}]}", "too many rows"),
+    ],
+    ids=range(14),
+)
+def test_a_body_of_another_form_is_refused(body: bytes, words: str) -> None:
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(body)
+    assert words in refused.value.message
+
+
+def test_who_and_when_travel_with_the_row_and_the_target_is_ignored() -> None:
+    (row,) = READER.read(json.dumps({"row": {**SOUND, "who": "u1", "y": 1}}).encode())
+    assert READER.named(row)["who"] == "u1"
+    (mended,) = READER.read(json.dumps({"row": {**SOUND, "band": " b. ", "who": "u1"}}).encode())
+    assert READER.named(mended)["band"] == "b"
+    assert READER.named(mended)["who"] == "u1"
+    assert len(row) == len(mended)
+
+
+def test_columns_of_any_name_are_fields() -> None:
+    odd = {name: ColumnContract(type=ColumnType.NUMBER) for name in ("class", "a b", "0", "ß", "f1", "rows")}
+    names = tuple(odd)
+    found = reader({**odd, "who": COLUMNS["who"], "y": COLUMNS["y"]}, names)
+    (row,) = found.read(json.dumps({"row": dict(zip(names, range(6), strict=True))}).encode())
+    assert [found.named(row)[name] for name in names] == [0, 1, 2, 3, 4, 5]
