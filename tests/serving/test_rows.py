@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.serving.feeding import arrays_of
 from roadworthy.serving.fields import micros
 from roadworthy.serving.rows import MOST_ROWS, RowReader, RowsRefused
 from roadworthy.transforms.cleaning import CleaningPlan
@@ -124,7 +125,7 @@ def test_whatever_comes_is_taken_or_refused_in_words(row: dict[str, Any], many: 
     refused: list[RowsRefused] = []
     try:
         rows = READER.read(body)
-        READER.columns(rows)
+        arrays_of(rows, READER)
     except RowsRefused as error:
         refused.append(error)
     assert all(error.problems and all(problem.found for problem in error.problems) for error in refused)

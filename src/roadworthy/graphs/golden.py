@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from roadworthy.errors import BundleError
 from roadworthy.graphs.runner import GraphModel
 
-__all__ = ["GOLDEN", "Golden", "golden_frame", "read_golden", "self_test"]
+__all__ = ["GOLDEN", "Golden", "golden_frame", "read_golden", "require_same", "self_test"]
 
 GOLDEN = "golden.json"
 _POLARS: dict[str, pl.DataType] = {
@@ -65,14 +66,19 @@ def golden_frame(golden: Golden) -> pl.DataFrame:
 
 def self_test(golden: Golden, graph: GraphModel) -> int:
     """Score the golden rows and compare; how many there are. Raises BundleError naming the first that differs."""
+    return require_same(golden, graph.score(golden_frame(golden)))
+
+
+def require_same(golden: Golden, scores: NDArray[np.float64]) -> int:
+    """How many golden rows there are; raises BundleError naming the first of ``scores`` [rows(, K)] that differs."""
     expected = np.array(golden.scores, dtype=np.float64)
-    scores = graph.score(golden_frame(golden)).reshape(len(expected), -1)
+    scores = scores.reshape(len(expected), -1)
     if scores.shape != expected.shape:
         raise BundleError(f"golden rows score as {scores.shape}, expected {expected.shape}")
     scale = np.maximum(1.0, np.abs(expected))
     worst = (np.abs(scores - expected) / scale).max(axis=1)
-    if worst.max() > golden.tolerance:
-        row = int(np.argmax(worst > golden.tolerance))
+    if not worst.max() <= golden.tolerance:
+        row = int(np.argmax(~(worst <= golden.tolerance)))
         raise BundleError(
             f"golden row {row} scores {scores[row].tolist()}, {expected[row].tolist()} when it was packaged",
             next_step="this machine's runtime computes differently; install the pinned onnxruntime",

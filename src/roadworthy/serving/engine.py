@@ -17,34 +17,25 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from onnx import TensorProto
 
 from roadworthy.errors import BundleError, ModelError
 from roadworthy.formats.bundle import OpenBundle
-from roadworthy.graphs.golden import golden_frame, read_golden, self_test
-from roadworthy.graphs.runner import Feed, GraphInput, open_session
+from roadworthy.graphs.golden import golden_frame, read_golden, require_same
+from roadworthy.graphs.runner import Feed
 from roadworthy.records.contract import Contract
 from roadworthy.records.project import Task
-from roadworthy.serving.fields import micros
+from roadworthy.serving.feeding import Asked, arrays_of, arrays_of_frame
 from roadworthy.serving.predictor import BundlePredictor, Hash
-from roadworthy.serving.rows import Columns, Row, RowReader
+from roadworthy.serving.rows import Row, RowReader
 from roadworthy.transforms.expressions import kind_of, parse, to_onnx
 from roadworthy.transforms.onnx_builder import OnnxBuilder, Pair
 
 __all__ = ["Cost", "Engine", "Scored"]
 
-_MISSING = ".missing"
 _PROBES = (1, 64)
 _REPEATS = 7
-_FILLS: dict[str, tuple[Any, Any]] = {
-    "tensor(double)": (np.float64, 0.0),
-    "tensor(float)": (np.float32, 0.0),
-    "tensor(int64)": (np.int64, 0),
-    "tensor(int32)": (np.int32, 0),
-    "tensor(bool)": (np.bool_, False),
-}
 
 
 class Scored(NamedTuple):
@@ -90,11 +81,11 @@ class Engine:
         self.predictor = BundlePredictor(bundle, hash_personal=hash_personal, hashing_key=hashing_key, threads=threads)
         self.contract = self.predictor.contract
         self.reader = RowReader(self.predictor)
-        self._graph = self.predictor.graph
-        self._feed = _feeder(self._graph.inputs, self.reader)
+        self._graph = Asked(bundle.parts.model, self.reader, [self.contract.output], threads=threads)
         self._guard = _Guard.build(self.contract.contract, self.reader)
         self._golden = read_golden(bundle.parts.reference)
-        self_test(self._golden, self._graph)
+        self._golden_arrays = arrays_of_frame(golden_frame(self._golden), self.reader)
+        require_same(self._golden, self._scored(self._golden_arrays))
         self.cost = self._measured()
 
     @property
@@ -109,11 +100,18 @@ class Engine:
 
     def score(self, rows: Sequence[Row]) -> Scored:
         """Scores of clean rows of the reader. Raises ModelError when the graph fails or a score is not finite."""
-        columns = self.reader.columns(rows)
-        scores = self._graph.score_feed(self._feed(columns, len(rows)))
+        return self.score_arrays(arrays_of(rows, self.reader))
+
+    def score_arrays(self, arrays: Feed) -> Scored:
+        """The same for rows that came as arrays already, in the form of ``serving.feeding``."""
+        scores = self._scored(arrays)
         if not np.isfinite(scores).all():
             raise ModelError("a score is not a finite number")
-        return Scored(scores, self._guard.broken(columns, len(rows)) if self._guard is not None else {})
+        return Scored(scores, self._guard.broken(arrays) if self._guard is not None else {})
+
+    def _scored(self, arrays: Feed) -> NDArray[np.float64]:
+        scores: NDArray[np.float64] = self._graph.run(arrays)[0].astype(np.float64)
+        return scores if self.multiclass else scores.reshape(-1)
 
     def decisions(self, scores: NDArray[np.float64]) -> list[str] | None:
         """The label of each score; None for regression."""
@@ -129,19 +127,19 @@ class Engine:
     def sound(self) -> bool:
         """Whether golden rows still score as they did when the bundle was made."""
         try:
-            return self_test(self._golden, self._graph) > 0
+            return require_same(self._golden, self._scored(self._golden_arrays)) > 0
         except (BundleError, ModelError):
             return False
 
     def _measured(self) -> Cost:
         """The cost of a run, from golden rows repeated; the median of several, after one that warms."""
         seconds = []
-        golden = golden_frame(self._golden)
+        golden = len(self._golden.scores)
         for rows in _PROBES:
-            frame = pl.concat([golden] * -(-rows // golden.height)).head(rows)
-            feed = self._graph.feed(frame)
-            self._graph.score_feed(feed)
-            seconds.append(median(_timed(self._graph.score_feed, feed) for _ in range(_REPEATS)))
+            places = np.arange(rows) % golden
+            arrays = {name: array[places] for name, array in self._golden_arrays.items()}
+            self._graph.run(arrays)
+            seconds.append(median(_timed(self._graph.run, arrays) for _ in range(_REPEATS)))
         per_row = max((seconds[1] - seconds[0]) / (_PROBES[1] - _PROBES[0]), 0.0)
         return Cost(per_row, max(seconds[0] - per_row, 0.0))
 
@@ -152,69 +150,12 @@ def _timed(call: Callable[[Feed], Any], feed: Feed) -> float:
     return time.perf_counter() - begun
 
 
-def _feeder(inputs: Sequence[GraphInput], reader: RowReader) -> Callable[[Columns, int], Feed]:
-    """What turns columns into the arrays of these inputs, each [N, 1]; everything that can be is decided here."""
-    names = {node.name for node in inputs}
-    places = _places(reader)
-    plans = [(node, *places[node.name]) for node in inputs if node.name in places]
-    masked = {node.name for node, _, _ in plans if node.name + _MISSING in names}
-
-    def feed(columns: Columns, rows: int) -> Feed:
-        missing: NDArray[np.bool_] = np.asarray(np.isnan(columns.numbers))
-        never = np.zeros((rows, 1), dtype=np.bool_)
-        values = np.where(missing, 0.0, columns.numbers) if missing.any() else columns.numbers
-        some: NDArray[np.bool_] = np.asarray(missing.any(axis=1))
-        made: Feed = {}
-        for node, part, at in plans:
-            mask = never
-            if part == "number":
-                value = values[at].astype(_FILLS[node.type][0], copy=False)
-                if some[at]:
-                    mask = missing[at].reshape(-1, 1)
-            else:
-                value, lacks = _texts(columns.texts[at]) if part == "text" else _times(columns.times[at])
-                mask = never if lacks is None else lacks
-            made[node.name] = value.reshape(-1, 1)
-            if node.name in masked:
-                made[node.name + _MISSING] = mask
-        return made
-
-    return feed
-
-
-def _places(reader: RowReader) -> dict[str, tuple[str, int]]:
-    """Where each field stands among the columns of its part."""
-    found: dict[str, tuple[str, int]] = {}
-    counts = {"number": 0, "text": 0, "time": 0}
-    for field in reader.fields:
-        found[field.name] = field.part, counts[field.part]
-        counts[field.part] += 1
-    return found
-
-
-def _texts(values: Sequence[str | None]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    array = np.array(values, dtype=object)
-    missing: NDArray[np.bool_] = np.array([value is None for value in values], dtype=np.bool_)
-    if not missing.any():
-        return array, None
-    array[missing] = ""
-    return array, missing.reshape(-1, 1)
-
-
-def _times(values: Sequence[str | None]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    lacks = [value is None for value in values]
-    array = np.array([0 if value is None else micros(value) for value in values], dtype=np.int64)
-    return array, np.array(lacks, dtype=np.bool_).reshape(-1, 1) if any(lacks) else None
-
-
 class _Guard:
     """The contract's rules as a graph: which rows make one false. A rule about what is missing is not false."""
 
     def __init__(self, graph: bytes, rules: Sequence[str], reader: RowReader) -> None:
-        self._session, self._rules = open_session(graph), tuple(rules)
-        inputs = [GraphInput(node.name, node.type, (None, 1)) for node in self._session.get_inputs()]
-        self._feed = _feeder(inputs, reader)
-        self._outputs = [f"/rule/{at}" for at in range(len(rules))]
+        self._rules = tuple(rules)
+        self._asked = Asked(graph, reader, [f"/rule/{at}" for at in range(len(rules))])
 
     @classmethod
     def build(cls, contract: Contract, reader: RowReader) -> _Guard | None:
@@ -236,9 +177,9 @@ class _Guard:
             rules.append(text)
         return cls(builder.model().SerializeToString(), rules, reader) if rules else None
 
-    def broken(self, columns: Columns, rows: int) -> dict[int, tuple[str, ...]]:
+    def broken(self, arrays: Feed) -> dict[int, tuple[str, ...]]:
         """The rules that a row makes false, for the rows that make any so."""
-        found = np.hstack(self._session.run(self._outputs, self._feed(columns, rows)))
+        found = np.hstack(self._asked.run(arrays))
         return dict(self._listed(found)) if found.any() else {}
 
     def _listed(self, found: NDArray[np.bool_]) -> Iterator[tuple[int, tuple[str, ...]]]:

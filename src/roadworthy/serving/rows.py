@@ -16,20 +16,19 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from roadworthy.errors import DataError, Problem, nearest
 from roadworthy.records.contract import ColumnType
 from roadworthy.serving.fields import Field, field_of
 from roadworthy.serving.predictor import BundlePredictor
 
-__all__ = ["MOST_DEEP", "MOST_ROWS", "Columns", "Row", "RowReader", "RowsRefused"]
+__all__ = ["MOST_DEEP", "MOST_ROWS", "Row", "RowReader", "RowsRefused"]
 
 MOST_ROWS = 10_000
 """Rows that one request may hold; ``roadworthy score`` takes files of any size."""
@@ -48,14 +47,6 @@ All rows of a reader are of one length, so that those of several requests stand 
 """
 
 
-class Columns(NamedTuple):
-    """Clean rows as columns: doubles [fields, N] with NaN for missing, texts and times each a tuple of N."""
-
-    numbers: NDArray[np.float64]
-    texts: Sequence[Sequence[str | None]]
-    times: Sequence[Sequence[str | None]]
-
-
 class RowsRefused(DataError):
     """Rows that do not meet the contract. ``syntax``: the body is no JSON of the expected form at all."""
 
@@ -71,7 +62,8 @@ class RowReader:
     """Reads rows for one bundle.
 
     ``fields`` are those that the graph or a rule reads, numbers first, then texts, then times; ``kept`` are the columns
-    that only tell who and when, and travel at the end of each row.
+    that only tell who and when, and travel after them in each row. ``numbers`` is how many of the fields are numbers,
+    and ``pack`` writes these, if none of them is missing, as doubles.
     """
 
     def __init__(self, predictor: BundlePredictor) -> None:
@@ -88,7 +80,8 @@ class RowReader:
         self.kept = tuple(name for name in (contract.entity, contract.time) if name)
         self._ignored = tuple(name for name in columns if name not in read and name not in self.kept)
         self.known = frozenset({*columns, *aggregates})
-        self._numbers, self._texts = (sum(field.part == part for field in self.fields) for part in ("number", "text"))
+        self.numbers = sum(field.part == "number" for field in self.fields)
+        self.pack = struct.Struct(f"{self.numbers}d").pack
         self._doubts = tuple((at, field.doubt) for at, field in enumerate(self.fields) if field.doubt is not None)
         self._aggregates = tuple(at for at, field in enumerate(self.fields) if field.name in aggregates)
         self._first = self._first_row() if aggregates else ()
@@ -130,13 +123,6 @@ class RowReader:
         """A clean row by the names of its fields, with who and when."""
         names = (*(field.name for field in self.fields), *self.kept)
         return dict(zip(names, row, strict=False))
-
-    def columns(self, rows: Sequence[Row]) -> Columns:
-        """The rows side by side, as a graph is fed."""
-        columns = list(zip(*rows, strict=True))
-        numbers = np.array(columns[: self._numbers], dtype=np.float64).reshape(self._numbers, len(rows))
-        end = self._numbers + self._texts
-        return Columns(numbers, columns[self._numbers : end], columns[end : len(self.fields)])
 
     # --- the quick way ------------------------------------------------------------------------------------------
 

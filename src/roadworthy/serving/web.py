@@ -111,12 +111,16 @@ Handler = Callable[[Service, Call], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a path leads: its label in the metrics, its methods, and whether a key is asked for."""
+    """Where a path leads: its label in the metrics, its methods, and whether a key is asked for.
+
+    ``starting`` is what it answers before there is a service; without one that is a 503.
+    """
 
     label: str
     methods: tuple[str, ...]
     handler: Handler
     open: bool = False
+    starting: Reply | None = None
 
 
 def json_reply(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
@@ -143,7 +147,7 @@ class Web:
         self.limits = limits or Limits()
         self._routes: dict[str, Route] = {
             "/predict": Route("predict", ("POST",), predict),
-            "/livez": Route("other", ("GET", "HEAD"), _alive, open=True),
+            "/livez": Route("other", ("GET", "HEAD"), _alive, open=True, starting=json_reply({"live": True})),
             "/readyz": Route("other", ("GET", "HEAD"), _ready, open=True),
             "/metrics": Route("other", ("GET", "HEAD"), _metrics, open=True),
             "/version": Route("other", ("GET", "HEAD"), _version),
@@ -204,8 +208,8 @@ class Web:
                 next_step="send Authorization: Bearer KEY",
             )
         if self.service is None:
-            if scope["path"] == "/livez":
-                return json_reply({"live": True})
+            if route.starting is not None:
+                return route.starting
             raise Failure(503, "the server is starting", headers=((b"retry-after", b"1"),))
         until, length = self._told(headers, begun)
         body = await self._body(receive, length) if scope["method"] == "POST" else b""
