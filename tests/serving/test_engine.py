@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -152,6 +153,36 @@ def test_a_model_that_stays_broken_rests_twice_as_long_each_time(faulty: Faulty,
     assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
+def test_a_model_that_does_not_come_back_is_left_behind_and_the_next_answers(
+    faulty: Faulty, engine: Engine, live: list[dict[str, Any]]
+) -> None:
+    stuck = threading.Event()
+
+    def hangs(_row: Row) -> bool:
+        stuck.wait(30)
+        return False
+
+    rows = faulty.reader.take(live[:2])
+    faulty.poison = hangs
+    chain = Chain([faulty, engine])
+
+    async def ask() -> list[Run]:
+        loop = asyncio.get_running_loop()
+        batcher = Batcher(chain.run, Cost(0.0, 0.002), loop, lambda _t, _r: None, hung=chain.hung)
+        until = time.perf_counter() + 20
+        return [(await batcher.submit("a", rows, until))[0] for _ in range(3)]
+
+    begun = time.perf_counter()
+    try:
+        runs = asyncio.run(ask())
+    finally:
+        stuck.set()
+    assert time.perf_counter() - begun < 10
+    assert all(set(run.others.values()) == {"clicks-1"} for run in runs)
+    assert runs[0].scores == engine.score(rows).scores.tolist()
+    assert chain.states()["clicks-2"] is BreakerState.OPEN
+
+
 def test_the_declared_constant_is_the_last_to_answer(faulty: Faulty, live: list[dict[str, Any]]) -> None:
     faulty.broken = True
     chain = Chain([faulty], constant=Constant(score=0.05, decision="0"))
@@ -184,7 +215,6 @@ def test_what_came_while_a_run_was_on_is_the_next_run() -> None:
         await asyncio.sleep(0.005)
         futures += [batcher.submit("b", [(float(place),)], until) for place in range(1, 6)]
         done = [await future for future in futures]
-        batcher.close()
         return [run.scores[start] for run, start, _ in done]
 
     assert asyncio.run(ask()) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
@@ -213,7 +243,6 @@ def test_more_than_can_be_done_in_time_is_refused_at_once_with_when_to_come_agai
             except Overloaded as refused:
                 waits.append(refused.retry_after)
         await asyncio.gather(*futures)
-        batcher.close()
         return len(futures), waits
 
     taken, waits = asyncio.run(ask())
@@ -238,7 +267,6 @@ def test_whose_time_is_over_costs_no_run() -> None:
         await first
         with pytest.raises(DeadlinePassed):
             await late
-        batcher.close()
 
     asyncio.run(ask())
     assert asked == [1]

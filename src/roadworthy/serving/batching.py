@@ -5,16 +5,17 @@ that makes the model fail fails alone; what is expired is dropped before it cost
 answered in time is refused at once, with the seconds after which it may come again.
 
 A cheap model runs on the event loop itself: a run of some tens of microseconds is less than the way to a thread and
-back. A dear one, or one that might hang, runs in a thread of its own, one run at a time.
+back. A dear one runs in a thread of its own, one run at a time; one that does not come back is left behind after a
+while, its rows go to whoever is next in the chain, and after several such runs it is not asked any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from roadworthy.errors import RoadworthyError
@@ -31,6 +32,8 @@ MOST_BATCH = 1_024
 
 _PATIENCE_S = 0.02
 _PATIENCE_RUNS = 3
+_HANG_S, _HANG_RUNS = 1.0, 20
+_MOST_LEFT_BEHIND = 3
 
 
 class Overloaded(RoadworthyError):
@@ -77,7 +80,8 @@ class Batcher:
     """The queue before one model.
 
     ``run`` answers rows and never raises for a single bad one; ``cost`` says what it will take. ``delivered`` is called
-    once for each run, after its futures: the prediction log hangs there.
+    once for each run, after its futures: the prediction log hangs there. ``hung`` is told of a run that does not come
+    back, and whether the model may be asked again; after that ``run`` must not ask it.
     """
 
     def __init__(
@@ -86,15 +90,18 @@ class Batcher:
         cost: Cost,
         loop: asyncio.AbstractEventLoop,
         delivered: Callable[[Sequence[Ticket], Run], None],
+        *,
+        hung: Callable[[bool], None] | None = None,
     ) -> None:
-        self._run, self._loop, self._delivered = run, loop, delivered
+        self._run, self._loop, self._delivered, self._hung = run, loop, delivered, hung
         self.cost = cost
         self._waiting: list[Ticket] = []
         self.waiting_rows = 0
         self._busy_until = 0.0
         self.inline = cost.of(1) <= INLINE_S
-        self._threads = None if self.inline else ThreadPoolExecutor(1, thread_name_prefix="model")
         self._busy = False
+        self._number = 0
+        self._left_behind: set[int] = set()
 
     def submit(self, id_: str, rows: Sequence[Row], until: float) -> asyncio.Future[tuple[Run, int, int]]:
         """A future of the run and of the places of these rows in it; raises Overloaded."""
@@ -105,11 +112,6 @@ class Batcher:
         self._waiting.append(Ticket(id_, rows, until, done))
         self.waiting_rows += len(rows)
         return done
-
-    def close(self) -> None:
-        """Lets the thread go, once its run is over."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
 
     def _admit(self, rows: int, until: float) -> None:
         """Refuses what would wait too long: behind the run that is on and all runs that wait already."""
@@ -130,21 +132,42 @@ class Batcher:
         if not tickets:
             return
         rows = tickets[0].rows if len(tickets) == 1 else [row for ticket in tickets for row in ticket.rows]
-        if self._threads is None:
+        if self.inline:
             self._deliver(tickets, self._run(rows))
-            return
+        else:
+            self._send(tickets, rows)
+
+    def _send(self, tickets: list[Ticket], rows: Sequence[Row]) -> None:
+        """Runs rows in a thread, watched; a daemon, so that a run that never comes back keeps no process alive."""
         self._busy = True
-        self._busy_until = time.perf_counter() + self.cost.of(len(rows))
-        self._threads.submit(self._in_thread, tickets, rows)
+        self._number += 1
+        expected = self.cost.of(len(rows))
+        self._busy_until = time.perf_counter() + expected
+        watch = self._loop.call_later(max(_HANG_S, _HANG_RUNS * expected), self._leave, self._number, tickets, rows)
+        words = (self._number, watch, tickets, rows)
+        threading.Thread(target=self._in_thread, args=words, name="model", daemon=True).start()
 
-    def _in_thread(self, tickets: list[Ticket], rows: Sequence[Row]) -> None:
+    def _in_thread(self, number: int, watch: asyncio.TimerHandle, tickets: list[Ticket], rows: Sequence[Row]) -> None:
         run = self._run(rows)
-        self._loop.call_soon_threadsafe(self._finished, tickets, run)
+        if not self._loop.is_closed():  # a run that was left behind may outlive the server
+            self._loop.call_soon_threadsafe(self._finished, number, watch, tickets, run)
 
-    def _finished(self, tickets: list[Ticket], run: Run) -> None:
+    def _finished(self, number: int, watch: asyncio.TimerHandle, tickets: list[Ticket], run: Run) -> None:
+        watch.cancel()
+        if number in self._left_behind:
+            self._left_behind.discard(number)
+            return
         self._busy = False
         self._deliver(tickets, run)
         self._start()
+
+    def _leave(self, number: int, tickets: list[Ticket], rows: Sequence[Row]) -> None:
+        """Leaves a run behind that does not come back: its rows go to the next in the chain, in a fresh thread."""
+        if self._hung is None:
+            return
+        self._left_behind.add(number)
+        self._hung(len(self._left_behind) < _MOST_LEFT_BEHIND)
+        self._send(tickets, rows)
 
     def _taken(self) -> list[Ticket]:
         """The next batch; whoever's time is over is told so, and costs nothing."""
@@ -162,7 +185,7 @@ class Batcher:
                 taken.append(ticket)
                 rows += len(ticket.rows)
         self._waiting = self._waiting[place:] if place < len(self._waiting) else []
-        if self._waiting and self._threads is None:
+        if self._waiting and self.inline:
             self._loop.call_soon(self._start)
         return taken
 

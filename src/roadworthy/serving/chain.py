@@ -11,6 +11,7 @@ when it was packaged has met a bad row.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -63,6 +64,12 @@ class Breaker:
         if self._failed or self.state is not BreakerState.CLOSED:
             self._failed, self._rest, self.state = 0, _FIRST_REST_S, BreakerState.CLOSED
 
+    def hung(self, *, again: bool) -> None:
+        """A run that did not come back opens it at once; for good, where the model may not be asked again."""
+        self.state = BreakerState.OPEN
+        self._until = self._clock() + self._rest if again else math.inf
+        self._rest = min(self._rest * 2, _LONGEST_REST_S)
+
     def failed(self) -> None:
         """A run that the model is to blame for."""
         self._failed += 1
@@ -104,6 +111,10 @@ class Chain:
                 decisions = engine.decisions(scored.scores)
                 return Run(engine.title, scored.scores.tolist(), decisions, {}, scored.broken, {})
         return self._run_by_turns(rows)
+
+    def hung(self, again: bool) -> None:  # noqa: FBT001 - called back by the queue, which knows nothing of chains
+        """The first engine did not come back from a run."""
+        self.breakers[0].hung(again=again)
 
     def states(self) -> Mapping[str, BreakerState]:
         """The state of each breaker, by version."""

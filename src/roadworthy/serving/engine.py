@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -27,8 +28,9 @@ from roadworthy.graphs.runner import Feed
 from roadworthy.records.contract import Contract
 from roadworthy.records.project import Task
 from roadworthy.serving.feeding import Asked, arrays_of, arrays_of_frame
+from roadworthy.serving.fields import Part
 from roadworthy.serving.predictor import BundlePredictor, Hash
-from roadworthy.serving.rows import Row, RowReader
+from roadworthy.serving.rows import Row, RowReader, RowsRefused
 from roadworthy.transforms.expressions import kind_of, parse, to_onnx
 from roadworthy.transforms.onnx_builder import OnnxBuilder, Pair
 
@@ -124,6 +126,20 @@ class Engine:
             places = scores.argmax(axis=1)
         return [contract.classes[place] for place in places.tolist()]
 
+    def example(self) -> dict[str, Any]:
+        """A made-up row that meets the contract: the first golden row that does."""
+        rows = golden_frame(self._golden).rows(named=True)
+        for row in rows[1:]:
+            fields = {
+                field.name: _shown(row[field.name], field.part) for field in self.reader.fields if field.name in row
+            }
+            try:
+                self.reader.take([fields])
+            except RowsRefused:
+                continue
+            return fields
+        return {}
+
     def sound(self) -> bool:
         """Whether golden rows still score as they did when the bundle was made."""
         try:
@@ -142,6 +158,13 @@ class Engine:
             seconds.append(median(_timed(self._graph.run, arrays) for _ in range(_REPEATS)))
         per_row = max((seconds[1] - seconds[0]) / (_PROBES[1] - _PROBES[0]), 0.0)
         return Cost(per_row, max(seconds[0] - per_row, 0.0))
+
+
+def _shown(value: Any, part: Part) -> Any:
+    """A golden value as a caller writes it: golden times are microseconds."""
+    if value is None or part != "time":
+        return value
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)).isoformat()
 
 
 def _timed(call: Callable[[Feed], Any], feed: Feed) -> float:

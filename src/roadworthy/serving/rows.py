@@ -63,7 +63,8 @@ class RowReader:
 
     ``fields`` are those that the graph or a rule reads, numbers first, then texts, then times; ``kept`` are the columns
     that only tell who and when, and travel after them in each row. ``numbers`` is how many of the fields are numbers,
-    and ``pack`` writes these, if none of them is missing, as doubles.
+    and ``pack`` writes these, if none of them is missing, as doubles. ``ignored`` are columns that a row may hold, and
+    that nothing looks at.
     """
 
     def __init__(self, predictor: BundlePredictor) -> None:
@@ -78,7 +79,7 @@ class RowReader:
         found += [_given(name) for name in aggregates]
         self.fields = tuple(field for part in ("number", "text", "time") for field in found if field.part == part)
         self.kept = tuple(name for name in (contract.entity, contract.time) if name)
-        self._ignored = tuple(name for name in columns if name not in read and name not in self.kept)
+        self.ignored = tuple(name for name in columns if name not in read and name not in self.kept)
         self.known = frozenset({*columns, *aggregates})
         self.numbers = sum(field.part == "number" for field in self.fields)
         self.pack = struct.Struct(f"{self.numbers}d").pack
@@ -133,7 +134,7 @@ class RowReader:
         """
         named = [(field.name, field.type, ... if field.required else None) for field in self.fields]
         named += [(name, Any, None) for name in self.kept]
-        named += [(name, Any, None) for name in self._ignored]
+        named += [(name, Any, None) for name in self.ignored]
         ordered = [(f"f{at}", kind, default) for at, (_, kind, default) in enumerate(named)]
         declared = [(name, kind) if default is ... else (name, kind | None, None) for name, kind, default in ordered]
         row: Any = msgspec.defstruct(
@@ -215,7 +216,7 @@ class RowReader:
         """The row as the cleaning plan reads it; None where it does not meet the contract."""
         plan, optional = self._predictor.cleaning, self._predictor.optional
         columns = self._predictor.contract.contract.columns
-        given = {name: value for name, value in row.items() if name in columns and name not in self._ignored}
+        given = {name: value for name, value in row.items() if name in columns and name not in self.ignored}
         frame = pl.DataFrame({name: _series(name, value, columns[name].type) for name, value in given.items()})
         clean, found = plan.apply_rows(self._predictor.hidden(frame), optional=optional)
         reasons = found.item()
@@ -224,7 +225,7 @@ class RowReader:
             return None
         values = clean.row(0, named=True)
         known = (_plain(values.get(field.name, row.get(field.name))) for field in self.fields)
-        return (*known, *(row.get(name) for name in (*self.kept, *self._ignored)))
+        return (*known, *(row.get(name) for name in (*self.kept, *self.ignored)))
 
     def _as_problem(self, reason: str, where: str) -> Problem:
         """A reason of the plan at its field; one of a rule stands for the whole row."""

@@ -94,7 +94,6 @@ class Service:
         """Puts another chain in service, and gives back the one that was. Rows that were read go to their own."""
         old, self.line = self.line, self._line(chain)
         self.metrics.count("roadworthy_swaps_total")
-        old.batcher.close()
         return old.chain
 
     def new_id(self) -> str:
@@ -109,7 +108,7 @@ class Service:
         def delivered(tickets: Sequence[Ticket], run: Run) -> None:
             self._keep(chain.reader, tickets, run)
 
-        return Line(chain, chain.reader, Batcher(chain.run, chain.first.cost, self._loop, delivered))
+        return Line(chain, chain.reader, Batcher(chain.run, chain.first.cost, self._loop, delivered, hung=chain.hung))
 
     def _keep(self, reader: RowReader, tickets: Sequence[Ticket], run: Run) -> None:
         count = self.metrics.count
