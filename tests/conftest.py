@@ -94,6 +94,31 @@ def command(tmp_path: Path) -> Command:
     return call
 
 
+@pytest.fixture
+def forbidden() -> Iterator[Callable[[Path], list[str]]]:
+    """``forbidden(folder)``: closes a folder of the test to whoever runs behind the words that it gives.
+
+    Nothing is forbidden to root, so there the words make of a command that of another user, who may read the folder.
+    """
+    closed: list[Path] = []
+
+    def call(folder: Path) -> list[str]:
+        if os.geteuid() != 0:
+            folder.chmod(0o555)
+            closed.append(folder)
+            return []
+        if shutil.which("setpriv") is None:
+            pytest.skip("only setpriv makes of root another user")
+        for place in (*folder.parents, folder):
+            if Path(tempfile.gettempdir()) in place.parents:
+                place.chmod(place.stat().st_mode | 0o055)
+        return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    yield call
+    for folder in closed:
+        folder.chmod(0o755)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, clicks: pl.DataFrame) -> Path:
     """A clicks project that was run once; treat it as read-only."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 
 from roadworthy import api, assembly
-from roadworthy.errors import UnknownName, UsageError
+from roadworthy.errors import RegistryError, UnknownName, UsageError
 from roadworthy.records.attestation import SignedKind, Standing
+from roadworthy.testing.memory import SilentReporter
 
 TODAY = date(2028, 2, 29)
 TOPIC, SAID = "known-at-prediction:clicks", "known from the session"
@@ -162,6 +166,53 @@ def test_what_it_answers_in_the_newest_version_is_said(copied: Path) -> None:
     assert suspected.notes == ("it answers churn of suspects in clicks-2",)
     proven = api.attest("finding:churn:fails", SAID, by="A", expires="1 day", project=copied)
     assert proven.notes == ("churn of fails is proven: only a waiver lets it stand",)
+
+
+class Begun(SilentReporter):
+    """Notes what was begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def begin(self, task: str, total: int | None = None) -> None:
+        self.names.append(task)
+        super().begin(task, total)
+
+
+@pytest.fixture
+def tampered(declared: Path) -> Path:
+    """A project with a waiver whose reason was edited in the database."""
+    api.waive("accuracy >= 0.8", reason="pilot", by="Ann Lee", expires="1 day", project=declared)
+    with closing(sqlite3.connect(declared / ".roadworthy" / "registry.db")) as database:
+        database.execute("UPDATE signed SET record = replace(record, 'pilot', 'as agreed')")
+        database.commit()
+    return declared
+
+
+def test_a_word_that_is_not_as_it_was_signed_stops_an_inspection_before_its_checks(
+    tampered: Path, clicks: pl.DataFrame
+) -> None:
+    asked: list[int] = []
+
+    def model(frame: pl.DataFrame) -> pl.Series:
+        asked.append(frame.height)
+        return frame["position"] / 10
+
+    rows = clicks.drop_nulls("converted").select("position", y=pl.col("converted").cast(pl.Int64))
+    reporter = Begun()
+    with pytest.raises(RegistryError, match="edited behind the registry's back"):
+        api.inspect(model, rows, target="y", project=tampered, reporter=reporter)
+    assert reporter.names == []
+    assert asked == []
+
+
+def test_a_word_that_is_not_as_it_was_signed_stops_a_run_before_its_stages(tampered: Path) -> None:
+    reporter = Begun()
+    with pytest.raises(RegistryError, match="edited behind the registry's back"):
+        api.run(tampered, reporter=reporter)
+    assert reporter.names == []
+    assert not (tampered / ".roadworthy" / "lake").exists()
 
 
 def test_both_kinds_are_kept_apart(declared: Path) -> None:

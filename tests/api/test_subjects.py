@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from roadworthy import api, cli
 from roadworthy.api.subjects import subject_of
@@ -286,6 +287,33 @@ def test_estimators_get_the_table_that_they_were_fitted_on() -> None:
         np.testing.assert_allclose(subject.scored(rows, "y").scores, model.predict_proba(frame)[:, 1], rtol=1e-5)
         with pytest.raises(DataError, match="no column 'kind'"):
             subject_of(model, rows.drop("kind"), "y", "none.toml")
+
+
+def test_few_rows_are_answered_by_one_thread_and_many_by_as_many_as_ever() -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - slow to import
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"}
+
+    seen: list[tuple[int, set[int]]] = []
+
+    class Watched(HistGradientBoostingClassifier):  # type: ignore[misc]  # scikit-learn has no types
+        def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803 - scikit-learn's own name
+            seen.append((len(X), threads()))
+            return np.asarray(super().predict_proba(X))
+
+    many = np.repeat(X, 20, axis=0)
+    rows = pl.DataFrame(many, schema=NAMES).with_columns(y=(many[:, 0] > 0).astype(np.int64))
+    with threadpool_limits(limits=2, user_api="openmp"):
+        model = Watched(max_iter=5, random_state=1).fit(many, rows["y"].to_numpy())
+        subject = subject_of(model, rows, "y", "nowhere.toml")
+        seen.clear()
+        whole = subject.answer(rows).score
+        few = [subject.answer(rows.slice(start, 200)).score for start in range(0, rows.height, 200)]
+        assert threads() == {2}
+    assert seen[0] == (6_000, {2})
+    assert seen[1:] == [(200, {1})] * 30
+    np.testing.assert_array_equal(np.concatenate(few), whole)
 
 
 def test_an_estimator_is_trained_anew_as_a_clone() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,11 +159,18 @@ def test_one_file_for_two_things_is_refused(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_forbidden_folder_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="nothing may be written"):
-        refuse_unwritable([tmp_path / "report.html"])
+def test_a_forbidden_folder_is_refused(tmp_path: Path, forbidden: Callable[[Path], list[str]]) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    words = ["inspect", "model.onnx", "rows.csv", "--target", "y", "--report", "report.html"]
+    said = subprocess.run(
+        [*forbidden(folder), sys.executable, "-m", "roadworthy", *words],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 2, said.stderr
+    assert "nothing may be written in" in " ".join(said.stderr.split())
+    assert "nothing was inspected yet" in said.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_what_stood_there_stays_when_writing_fails(

@@ -228,6 +228,27 @@ def test_the_bundle_is_all_that_serving_and_monitoring_need(finished: Path) -> N
     assert b"\x80\x04\x95" not in content  # how a pickle of protocol 4 begins
 
 
+def test_the_card_holds_the_score_of_the_bundles_own_evidence(copied: Path) -> None:
+    before, _ = run(copied)
+    exhibit = next(one for one in before.version.evidence.exhibits if one.name == "ml_test_score")
+    card = (before.bundle / "card.md").read_text()
+    assert f"{exhibit.note} Here it is what the bundle's own evidence earns" in card
+    held = dict(re.findall(r"^\| ([a-z ]+) \| ([0-9.]+) of 7 \|", card, re.MULTILINE))
+    sections = dict.fromkeys(exhibit.columns["section"], 0.0)
+    for section, points in zip(exhibit.columns["section"], exhibit.columns["points"], strict=True):
+        sections[section] += points
+    assert {section: float(points) for section, points in held.items()} == sections
+    assert sections["infrastructure"] >= 3  # the whole way, golden rows and a trace count in the card as in the version
+    assert "| ml_test_score |" in card
+
+    api.attest("ml-test-score:infra-7", "rehearsed", by="Ann Lee", expires="30 days", project=copied)
+    after, watching = run(copied)
+    again = next(one for one in after.version.evidence.exhibits if one.name == "ml_test_score")
+    assert sum(again.columns["points"]) == sum(exhibit.columns["points"]) + 0.5
+    assert watching.reused["package"]
+    assert (after.bundle / "card.md").read_text() == card
+
+
 def test_promotion_follows_the_verdict(copied: Path) -> None:
     opened = assembly.open_project(copied)
     with pytest.raises(PromotionRefused, match="not proven"):

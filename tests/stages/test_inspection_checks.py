@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from datetime import date
 
 import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
+from roadworthy.cli.console import ConsoleReporter
 from roadworthy.errors import UnknownName
-from roadworthy.measures.examined import Answered, Brief, Examined
+from roadworthy.measures.examined import Answer, Answered, Brief, Examined
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.test_score import TestScoreFacts
 from roadworthy.records.attestation import Attestation
@@ -26,7 +30,7 @@ TODAY = date(2026, 11, 20)
 
 @pytest.fixture
 def examined() -> Examined:
-    rows = pl.DataFrame({"x": np.linspace(0, 1, 400)})
+    rows = pl.DataFrame({"x": np.linspace(0, 1, 1_200)})
     y = (rows["x"].to_numpy() > 0.5).astype(np.int64)
     score = rows["x"].to_numpy() * 0.8 + 0.1
     return Examined(
@@ -107,6 +111,43 @@ def test_a_watcher_sees_every_check_with_its_steps(examined: Examined) -> None:
         "begin a broken one None",
         "end a broken one: 1 fail",
     ]
+
+
+def test_a_watcher_is_told_how_many_trainings_there_will_be(examined: Examined) -> None:
+    def refit(_rows: pl.DataFrame, _y: object, _seed: int) -> Answer:
+        return examined.answer
+
+    watcher = Watcher()
+    timed = examined.rows.with_columns(t=pl.datetime(2026, 1, 1) + pl.duration(days=pl.int_range(pl.len())))
+    inspect_all(
+        replace(examined, refit=refit, rows=timed, time="t"),
+        Brief(retrainings=12),
+        watcher,
+        checks_named(["stability", "ageing"]),
+    )
+    assert watcher.told.count("advance 12 trainings anew 1") == 12
+    assert watcher.told.count("advance 5 trainings over time 1") == 5
+    assert [told.partition(":")[0] for told in watcher.told if not told.startswith("advance")] == [
+        "begin 12 trainings anew 12",
+        "end 12 trainings anew",
+        "begin 5 trainings over time 5",
+        "end 5 trainings over time",
+    ]
+
+
+def test_in_a_pipe_trainings_show_their_number_and_the_time_left(examined: Examined) -> None:
+    now = [0.0]
+
+    def refit(_rows: pl.DataFrame, _y: object, _seed: int) -> Answer:
+        now[0] += 12.0
+        return examined.answer
+
+    stream = io.StringIO()
+    with ConsoleReporter(Console(file=stream, width=100), clock=lambda: now[0]) as reporter:
+        inspect_all(replace(examined, refit=refit), Brief(retrainings=10), reporter, checks_named(["stability"]))
+    said = [told.strip() for told in stream.getvalue().splitlines()]
+    assert said[:2] == ["10 trainings anew: 10%, 1 min 48 s left", "10 trainings anew: 20%, 1 min 36 s left"]
+    assert "10 trainings anew" in said[-1]
 
 
 def test_a_check_that_lacks_something_is_left_out(examined: Examined) -> None:

@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import TensorProto, helper, numpy_helper
 
 from roadworthy.errors import BundleError
-from roadworthy.formats.bundle import read_bundle
+from roadworthy.formats.bundle import BundleParts, read_bundle
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.sketches import Reference
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.data import Split
 from roadworthy.records.digests import canonical_json, digest_bytes
-from roadworthy.records.evidence import Evidence, Measurement, Phase
+from roadworthy.records.evidence import Evidence, Exhibit, Measurement, Phase
 from roadworthy.records.model import Bundle, Candidate, Choice, TrainedModel, Validation
 from roadworthy.records.project import AlertSpec, DataSpec, ProjectSpec, Task
 from roadworthy.records.verdict import Readiness
@@ -221,12 +221,22 @@ def never(scores: np.ndarray) -> tuple[Measurement, ...]:
     raise AssertionError(f"a float graph is not measured again ({len(scores)} rows)")
 
 
-def packaged(inputs: package.PackageInputs, folder: Path, remeasure: package.Remeasure = never) -> Bundle:
+def as_it_stands(parts: BundleParts) -> Evidence:
+    return parts.evidence
+
+
+def packaged(
+    inputs: package.PackageInputs,
+    folder: Path,
+    remeasure: package.Remeasure = never,
+    conclude: package.Conclude = as_it_stands,
+) -> Bundle:
     return package.run(
         inputs,
         sign=KEY.sign,
         public_key_pem=PEM,
         remeasure=remeasure,
+        conclude=conclude,
         folder=folder,
         digest="sha256:bundle",
         reporter=SilentReporter(),
@@ -384,6 +394,26 @@ def test_the_reference_shows_no_personal_value_and_no_row(tmp_path: Path) -> Non
     assert scores.scores[0].count == 150
 
 
+def test_the_card_tells_what_follows_and_the_evidence_stays_as_measured(tmp_path: Path) -> None:
+    exhibit = Exhibit(
+        name="ml_test_score",
+        title="The ML Test Score",
+        columns={"section": ["monitoring"], "test": ["monitor-1"], "points": [1.0], "how": ["automatic"]},
+        note="The score is 1 of 7.",
+    )
+
+    def conclude(parts: BundleParts) -> Evidence:
+        assert monitor.self_test(parts) == 16
+        assert len(monitor.plan_of(parts).rules) == 4
+        return msgspec.structs.replace(parts.evidence, exhibits=(exhibit,))
+
+    bundle = packaged(make(tmp_path), tmp_path / "out", conclude=conclude)
+    opened = read_bundle(tmp_path / "out" / package.BUNDLE, [PEM])
+    assert "| monitoring | 1 of 1 | – |" in opened.parts.card_md
+    assert opened.parts.evidence == bundle.evidence
+    assert opened.parts.evidence.exhibits == ()
+
+
 def test_monitoring_needs_nothing_but_the_bundle(tmp_path: Path) -> None:
     packaged(make(tmp_path), tmp_path / "out")
     alone = tmp_path / "elsewhere"
@@ -413,12 +443,12 @@ def test_monitoring_needs_nothing_but_the_bundle(tmp_path: Path) -> None:
 def test_golden_rows_catch_a_graph_that_computes_otherwise(tmp_path: Path) -> None:
     packaged(make(tmp_path), tmp_path / "out")
     opened = read_bundle(tmp_path / "out" / package.BUNDLE, [PEM])
-    assert monitor.self_test(opened) == 16
+    assert monitor.self_test(opened.parts) == 16
     golden = msgspec.json.decode(opened.parts.reference["golden.json"])
     golden["scores"][3][0] += 1e-3
     reference = {**opened.parts.reference, "golden.json": canonical_json(golden)}
     with pytest.raises(BundleError, match="golden row 3"):
-        monitor.self_test(replace(opened, parts=replace(opened.parts, reference=reference)))
+        monitor.self_test(replace(opened.parts, reference=reference))
 
 
 def test_a_bundle_without_its_reference_cannot_be_watched(tmp_path: Path) -> None:

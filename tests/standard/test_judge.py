@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import numpy as np
@@ -122,6 +123,42 @@ def test_a_waiver_counts_until_it_expires_and_never_hides_a_broken_check() -> No
     assert before.requirements[0].outcome is Outcome.WAIVED
     assert after.readiness is Readiness.NOT_READY
     assert broken.readiness is Readiness.NOT_READY
+
+
+SAID = ("too few rows", "It needs 40 rows.", "is this known?", "none at all!", "runs/1 (see above)")
+
+
+@pytest.mark.parametrize("words", SAID)
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_every_sentence_is_ended_once_whatever_others_said(outcome: Outcome, words: str) -> None:
+    told = {
+        Outcome.PASS: (measured(0.85, 0.9, 0.95, reason=words),),
+        Outcome.FAIL: (measured(0.5, 0.6, 0.7, reason=words),),
+        Outcome.INSUFFICIENT: (Measurement(metric="accuracy", insufficient=words),),
+        Outcome.ERROR: (Measurement(metric="accuracy", error=words),),
+        Outcome.WAIVED: (measured(0.5, 0.6, 0.7),),
+    }
+    waivers = [Waiver(requirement=ACCURACY.line(), person="Ada", reason=words, expires="2026-12-01")]
+    verdict = judge(
+        standard_of(ACCURACY),
+        evidence_of(*told[outcome]),
+        waivers=waivers if outcome is Outcome.WAIVED else (),
+        today=date(2026, 12, 1),
+    )
+    (one,) = verdict.requirements
+    assert one.outcome is outcome
+    for sentence in (one.sentence, verdict.sentence):
+        assert sentence.endswith((".", "?", "!"))
+        assert not re.search(r"[.?!]\.", sentence)
+    ended = words if words.endswith((".", "?", "!")) else f"{words}."
+    assert f"{ended} With 95 %" in one.sentence or one.sentence.endswith(ended)
+
+
+def test_the_sentence_of_a_slice_ends_before_the_count_of_the_others() -> None:
+    by_device = Requirement(metric="recall", at_least=0.7, slice="device")
+    few = Measurement(metric="recall", slice="device=tv", insufficient="it has 3 events, needs 20")
+    verdict = judge_requirement(by_device, [few, measured(0.8, 0.85, 0.9, "recall", slice="device=phone")])
+    assert verdict.sentence.endswith("needs 20. (1 of 2 slices: insufficient.)")
 
 
 def test_readiness_and_exit_codes() -> None:

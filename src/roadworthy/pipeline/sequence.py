@@ -6,13 +6,17 @@ Every function takes the run and the records it needs, and returns the next reco
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date
+from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from roadworthy.formats.bundle import read_bundle, require_made_by
+from roadworthy.formats.bundle import BundleParts, read_bundle, require_made_by
+from roadworthy.measures.test_score import TestScoreFacts
 from roadworthy.pipeline.facts import carried_out
 from roadworthy.pipeline.running import Records, Run, RunResult, World
 from roadworthy.pipeline.words import cost, figures, quarantine, shape, trained_words
@@ -41,7 +45,7 @@ STAGE_NUMBERS = {
     "split": 1,
     "train": 1,
     "validate": 2,
-    "package": 1,
+    "package": 2,
     "monitor": 1,
     "report": 2,
 }
@@ -66,7 +70,11 @@ def _digest(stage: str, *parents: Digest, **config: Any) -> Digest:
 
 
 def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResult:
-    """All seven stages, the verdict, and the registration."""
+    """All seven stages, the verdict, and the registration.
+
+    Raises RegistryError before the first stage where a signed word is not as it was signed.
+    """
+    world.registry.signed(spec.name)
     run = Run(world)
     snapshot = _collect(run, spec)
     cleaned = _clean(run, spec, snapshot)
@@ -74,14 +82,15 @@ def run_pipeline(spec: ProjectSpec, standard: Standard, world: World) -> RunResu
     split = _split(run, spec, snapshot, table)
     trained = _train(run, spec, table, split)
     validation = _with_data(_validate(run, spec, standard, table, split, trained), cleaned)
-    bundle = _package(run, spec, standard, table, split, trained, validation)
+    facts = partial(carried_out, spec, standard, snapshot, trained, validation, stages=(*run.lineage, "package"))
+    bundle = _package(run, spec, standard, table, split, trained, validation, facts)
     plan = _monitor(run, bundle)
     records = Records(snapshot, cleaned, table, split, trained, validation, bundle, plan)
     written = read_bundle(run.path("package", bundle.digest) / package.BUNDLE, [world.keys.public_pem])
     registry = world.registry
-    facts = carried_out(spec, standard, records, written, tuple(run.lineage))
-    evidence = concluded(bundle.evidence, facts, registry.attestations(spec.name), registry.today())
-    verdict = judge(standard, evidence, waivers=registry.waivers(spec.name), today=registry.today())
+    attestations, today = registry.attestations(spec.name), registry.today()
+    evidence = concluded(bundle.evidence, facts(parts=written.parts), attestations, today)
+    verdict = judge(standard, evidence, waivers=registry.waivers(spec.name), today=today)
     version = _register(run, spec, verdict, evidence, require_made_by(written, bundle), bundle)
     return RunResult(version, verdict, records)
 
@@ -257,7 +266,9 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
     split: Split,
     trained: TrainedModel,
     validation: Validation,
+    facts: Callable[..., TestScoreFacts],
 ) -> Bundle:
+    """``facts`` gives, of the bundle's ``parts``, what the ML Test Score in its card rests on."""
     world, keys = run.world, run.world.keys
     digest = _digest(
         "package",
@@ -298,6 +309,7 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
                 validation.choice.threshold,
                 scores,
             ),
+            conclude=lambda parts: _as_measured(parts, facts(parts=parts), world.registry.today()),
             folder=folder,
             digest=key,
             reporter=world.reporter,
@@ -315,6 +327,11 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
         ),
         steps=package.STEPS,
     )
+
+
+def _as_measured(parts: BundleParts, facts: TestScoreFacts, today: date) -> Evidence:
+    """What follows from a bundle's own evidence: no signed word counts, since these come and end and a bundle stays."""
+    return concluded(parts.evidence, facts, (), today)
 
 
 def _monitor(run: Run, bundle: Bundle) -> MonitorPlan:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,9 @@ _BATCH = 16_384
 Remeasure = Callable[[NDArray[np.float64]], tuple[Measurement, ...]]
 """Scores of the holdout rows in ``_row`` order → the quality measurements of the graph that gave them."""
 
+Conclude = Callable[[BundleParts], Evidence]
+"""A bundle without its card → its evidence with what follows from it, as the card tells it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageInputs:
@@ -111,11 +114,12 @@ def run(
     sign: Callable[[bytes], bytes],
     public_key_pem: bytes,
     remeasure: Remeasure,
+    conclude: Conclude,
     folder: Path,
     digest: Digest,
     reporter: Reporter,
 ) -> Bundle:
-    """Package the chosen candidate into ``folder / "bundle"``.
+    """Package the chosen candidate into ``folder / "bundle"``. The card tells the evidence as ``conclude`` gives it.
 
     A parity failure does not raise: it becomes the measurement ``parity``, which the standard bounds. Raises
     ModelError when the graphs do not join or fail on the rows, BundleError when the bundle does not open again.
@@ -132,7 +136,7 @@ def run(
         standard_toml=inputs.standard_toml,
         monitor=inputs.monitor,
         evidence=evidence,
-        card_md=_card(inputs, shipped, evidence),
+        card_md="",
         reference=reference_files(
             inputs.spec,
             train,
@@ -146,6 +150,7 @@ def run(
             "holdout": evidence.holdout,
         },
     )
+    parts = replace(parts, card_md=_card(inputs, shipped, conclude(parts)))
     reporter.advance(_STEP)
     write_bundle(folder / BUNDLE, parts, sign=sign, public_key_pem=public_key_pem)
     read_bundle(folder / BUNDLE, [public_key_pem])

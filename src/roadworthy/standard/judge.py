@@ -19,7 +19,7 @@ from roadworthy.standard.metric import MetricKind
 from roadworthy.standard.requirement import Requirement, Standard, Trigger
 from roadworthy.standard.units import quantity_beside
 
-__all__ = ["judge", "judge_requirement"]
+__all__ = ["ended", "judge", "judge_requirement"]
 
 _WORST_FIRST = (Outcome.ERROR, Outcome.FAIL, Outcome.INSUFFICIENT, Outcome.WAIVED, Outcome.PASS)
 _MOST_ROWS = 10**9
@@ -76,9 +76,11 @@ def _answers(requirement: Requirement, measurement: Measurement) -> bool:
 
 def _judge_one(requirement: Requirement, m: Measurement, phase: Phase) -> RequirementVerdict:
     if m.error:
-        return _verdict(requirement, phase, Outcome.ERROR, f"The check of {_subject(requirement)} broke: {m.error}", m)
+        sentence = ended(f"The check of {_subject(requirement)} broke: {m.error}")
+        return _verdict(requirement, phase, Outcome.ERROR, sentence, m)
     if m.insufficient:
-        return _verdict(requirement, phase, Outcome.INSUFFICIENT, f"{_measured(requirement, m)} {m.insufficient}", m)
+        sentence = ended(f"{_measured(requirement, m)} {m.insufficient}")
+        return _verdict(requirement, phase, Outcome.INSUFFICIENT, sentence, m)
     if m.value is None or not math.isfinite(m.value):
         sentence = f"The check of {_subject(requirement)} gave no finite value."
         return _verdict(requirement, phase, Outcome.ERROR, sentence, m)
@@ -147,7 +149,7 @@ def _measured(requirement: Requirement, m: Measurement) -> str:
     if m.value is None:
         return f"{m.metric}{on}:"
     said = f"{m.metric}{on} is {quantity_beside(m.value, requirement.bound, m.unit)}{_over(m)}."
-    return f"{said} {m.reason}" if m.reason else said
+    return ended(f"{said} {m.reason}") if m.reason else said
 
 
 def _over(m: Measurement) -> str:
@@ -217,12 +219,21 @@ def _waived(verdict: RequirementVerdict, waivers: Sequence[Waiver], today: date 
                 metric=verdict.metric,
                 phase=verdict.phase,
                 outcome=Outcome.WAIVED,
-                sentence=f"{verdict.sentence} Waived by {waiver.person} until {waiver.expires}: {waiver.reason}",
+                sentence=ended(f"{verdict.sentence} Waived by {waiver.person} until {waiver.expires}: {waiver.reason}"),
                 measurement=verdict.measurement,
                 rows_needed=verdict.rows_needed,
                 waiver=waiver,
             )
     return verdict
+
+
+def ended(sentence: str) -> str:
+    """A sentence with its full stop, since what others wrote comes with or without one and more may follow.
+
+    >>> ended("too few rows"), ended("Is it known?")
+    ('too few rows.', 'Is it known?')
+    """
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _readiness(verdicts: Sequence[RequirementVerdict]) -> Readiness:

@@ -16,7 +16,7 @@ from roadworthy.formats.wording import first_sentence, interval, number, quantit
 from roadworthy.records.evidence import Evidence, Exhibit, Finding, Measurement
 from roadworthy.records.verdict import Outcome, Verdict
 from roadworthy.standard import CATALOGUE, Direction, Requirement, Standard
-from roadworthy.standard.judge import judge_requirement
+from roadworthy.standard.judge import ended, judge_requirement
 from roadworthy.standard.metric import MetricKind
 
 __all__ = ["CHAPTERS", "TOLD_IN", "Chapter", "chapters_of"]
@@ -195,7 +195,7 @@ def _summary(
     grave = [one for one in findings if one.grade in {"fails", "suspects"} and not one.answer]
     if grave:
         more = f" And {len(grave) - 1} more." if len(grave) > 1 else ""
-        return f"{_ended(first_sentence(grave[0].sentence))}{more}"
+        return f"{ended(first_sentence(grave[0].sentence))}{more}"
     led = _led(known, rows)
     told = next((said for one in exhibits if (said := _seen(one))), "")
     if told and (led is None or led.metric in _TOLD_BY_TABLE):
@@ -203,7 +203,7 @@ def _summary(
     if led is not None:
         return _told(led)
     if findings:
-        return _ended(findings[0].sentence)
+        return ended(findings[0].sentence)
     if rows:
         return _told(rows[0].measurement)
     more = f", and {len(exhibits) - 1} more to read" if len(exhibits) > 1 else ""
@@ -268,17 +268,13 @@ def _told(one: Measurement) -> str:
     on = f" where {one.slice}" if one.slice else ""
     said = f"{name[:1].upper()}{name[1:]}{on}: "
     if one.error or one.value is None:
-        return _ended(said + (f"the check broke, {one.error}" if one.error else one.insufficient or "not measured"))
+        return ended(said + (f"the check broke, {one.error}" if one.error else one.insufficient or "not measured"))
     if one.unit == "count" and one.value == 0:
         return f"{said}none."
     said = f"{name[:1].upper()}{name[1:]}{on} than " if name.endswith(" faster") else said
     span = interval(one.lower, one.upper, one.unit)
     inside = f" ({span})" if span and span != "exact" else ""
-    return _ended(f"{said}{quantity(one.value, one.unit)}{inside}")
-
-
-def _ended(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+    return ended(f"{said}{quantity(one.value, one.unit)}{inside}")
 
 
 def _spelled(name: str) -> str:

@@ -126,9 +126,11 @@ def inspect(
 
     A bundle's slices, entities and labels are read as its contract reads them, personal values hashed.
 
-    Raises UsageError, DataError or ModelError for what cannot be inspected. A pickle is never loaded.
+    Raises UsageError, DataError or ModelError for what cannot be inspected, RegistryError where a signed word of the
+    project is not as it was signed. A pickle is never loaded.
     """
     given = given_rows(data, y, target)
+    _refuse_tampered(project)
     subject = subject_of(model, given.rows, given.target, project)
     named = roles_of(given, subject, time=time, entity=entity, protected=protected)
     known = _timed(_hidden(_known(subject, given), subject, named), subject, named.time)
@@ -157,6 +159,14 @@ def inspect(
         notes=(*roles.notes, *_notes(known, subject, elsewhere, measured)),
         not_asked={check.title: reason for check in checks if (reason := check.lacks(examined, brief))},
     )
+
+
+def _refuse_tampered(project: Path | str) -> None:
+    """RegistryError where a signed word is not as it was signed: before the work, whose verdict would rest on it."""
+    if assembly.is_project(project):
+        opened = assembly.open_project(project)
+        with assembly.opened_registry(opened) as registry:
+            registry.signed(opened.spec.name)
 
 
 def _brief(standard: Standard, *, quick: bool, retrain: int) -> Brief:

@@ -82,9 +82,12 @@ def _require_plain(given: Given, asked: dict[str, Sequence[str]]) -> None:
 
 
 def _inferred(given: Given, subject: Subject) -> Inference | None:
-    """What the first rows suggest; None where the labels do not vary and the model itself says what it predicts."""
+    """What the first rows suggest; None where the labels do not vary and the model itself says what it predicts.
+
+    Leaks are left to the check of that name.
+    """
     try:
-        return infer(given.rows.head(_LOOKED_AT), target=given.target, source_name=given.shown)
+        return infer(given.rows.head(_LOOKED_AT), target=given.target, source_name=given.shown, leaks=False)
     except TargetError as error:
         if subject.task is None:
             raise TargetError(

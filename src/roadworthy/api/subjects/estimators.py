@@ -17,13 +17,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.api.subjects.costing import batch_of
+from roadworthy.api.subjects.identity import model_digest
 from roadworthy.api.subjects.plain import Plain, all_answered, plain_subject
 from roadworthy.api.subjects.reading import numbers_read, refuse_lacking
 from roadworthy.api.subjects.subject import Subject
+from roadworthy.api.subjects.threads import Threads
 from roadworthy.errors import ModelError, Problem
 from roadworthy.graphs.fresh_process import FreshCost, timed_here
 from roadworthy.measures.examined import Answer, Answered, Refit
-from roadworthy.records.digests import digest_data
 from roadworthy.records.project import Task
 from roadworthy.standard.requirement import Requirement
 from roadworthy.transforms.splits import label_text
@@ -41,7 +42,7 @@ def estimator_subject(model: Any, rows: pl.DataFrame, target: str) -> Subject:
     takes neither gets a frame. Raises ModelError for what can neither predict nor be called, gives labels without
     probabilities, or fails on the rows.
     """
-    name = type(model).__name__
+    name, digest = type(model).__name__, model_digest(model)  # before it is asked: some models keep what they answered
     predict = _prediction(model, name)
     known = np.asarray(getattr(model, "classes_", ())).tolist()
     classes = tuple(label_text(pl.Series(known)).to_list()) if known else ()
@@ -52,12 +53,15 @@ def estimator_subject(model: Any, rows: pl.DataFrame, target: str) -> Subject:
     found = _form(predict, given.select(columns), name, frames=bool(named))
     form = found.table
 
+    threads = Threads()
+
     def raw(frame: pl.DataFrame) -> Answered:
-        return all_answered(_asked(predict, form(frame.select(columns)), frame.height, name))
+        with threads.for_rows(frame.height):
+            return all_answered(_asked(predict, form(frame.select(columns)), frame.height, name))
 
     plain = Plain(
         name=name,
-        digest=digest_data([name, str(getattr(model, "get_params", dict)())]),
+        digest=digest,
         raw=raw,
         columns=columns,
         known=classes,

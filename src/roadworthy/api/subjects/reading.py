@@ -49,12 +49,14 @@ def numbers_of(rows: pl.DataFrame, texts: frozenset[str] = frozenset()) -> tuple
     for column in rows.iter_columns():
         if column.name in texts:
             read.append(column.cast(pl.String))
+        elif column.dtype.is_numeric():
+            continue
         elif column.dtype == pl.String or column.dtype in (pl.Categorical, pl.Enum):  # a tuple: equality tells them
             text = column.cast(pl.String).str.strip_chars().replace("", None)
             numbers = text.cast(pl.Float64, strict=False)
             refused |= (numbers.is_null() & text.is_not_null()).to_numpy()
             read.append(numbers)
-    return rows.with_columns(read), refused
+    return rows.with_columns(read) if read else rows, refused
 
 
 def chosen_columns(rows: pl.DataFrame, width: int | None, named: Sequence[str], model: str) -> Chosen:

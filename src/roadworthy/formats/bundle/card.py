@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roadworthy.records.data import Split
-from roadworthy.records.evidence import Evidence, Exhibit, Measurement
+from roadworthy.records.evidence import Evidence, Measurement
 from roadworthy.records.model import Choice, TrainedModel
 from roadworthy.records.project import ProjectSpec, Task
-from roadworthy.records.test_score import How
 from roadworthy.standard import CATALOGUE, format_quantity
 
 __all__ = ["model_card"]
@@ -40,7 +39,6 @@ def model_card(
         _sliced("Fairness between groups", [one for one in evidence.measurements if _cut(one) == "protected"]),
         _sliced("Robustness", [one for one in evidence.measurements if _cut(one) == "fault"]),
         _test_score(evidence),
-        _signed_for(evidence),
         _limits(spec, evidence),
         "## How it was packaged\n\n" + "\n".join(f"- {_text(note)}" for note in notes) if notes else "",
         _VERIFY,
@@ -57,6 +55,11 @@ project's public key in `public.pem`:
 
 Roadworthy checks the signature and every file each time it loads the bundle, and refuses a key that it was not told to
 trust."""
+
+_NOT_SIGNED = (
+    "Here it is what the bundle's own evidence earns: what people sign for comes and ends, and is counted in the "
+    "version's report."
+)
 
 
 def _what(spec: ProjectSpec, trained: TrainedModel, choice: Choice, variant: str) -> str:
@@ -138,32 +141,18 @@ def _sliced(title: str, measurements: Sequence[Measurement]) -> str:
 
 
 def _test_score(evidence: Evidence) -> str:
-    exhibit = _test_score_exhibit(evidence)
+    exhibit = next((one for one in evidence.exhibits if one.name == "ml_test_score"), None)
     if exhibit is None:
         return ""
     columns = exhibit.columns
-    rows = ["## ML Test Score", "", _text(exhibit.note), "", "| section | points | unmet |", "|---|---|---|"]
+    rows = ["## ML Test Score", "", f"{_text(exhibit.note)} {_NOT_SIGNED}", ""]
+    rows += ["| section | points | unmet |", "|---|---|---|"]
     for section in dict.fromkeys(columns["section"]):
         places = [place for place, name in enumerate(columns["section"]) if name == section]
         unmet = ", ".join(columns["test"][place] for place in places if not columns["points"][place])
         points = sum(columns["points"][place] for place in places)
         rows.append(f"| {_text(section)} | {points:g} of {len(places)} | {unmet or '–'} |")
     return "\n".join(rows)
-
-
-def _signed_for(evidence: Evidence) -> str:
-    """The answers of named persons, each with its last day."""
-    said = [(f"{one.kind} of {one.subject}", one.answer) for one in evidence.findings if one.answer]
-    exhibit = _test_score_exhibit(evidence)
-    if exhibit is not None:
-        rows = zip(*(exhibit.columns[name] for name in ("test", "how", "sentence")), strict=True)
-        said += [(test, sentence) for test, how, sentence in rows if how == How.ATTESTED]
-    lines = [f"- {_text(subject)}: {_text(words)}" for subject, words in said]
-    return "\n".join(["## Signed for by people", "", *lines]) if lines else ""
-
-
-def _test_score_exhibit(evidence: Evidence) -> Exhibit | None:
-    return next((one for one in evidence.exhibits if one.name == "ml_test_score"), None)
 
 
 def _row(measured: Measurement, label: str) -> str:

@@ -49,7 +49,8 @@ class Check:
     """One check: ``title`` says it to people, ``metrics`` are those that it alone measures.
 
     ``lacks`` says in one sentence what is missing for it to be asked at all, and what to do; empty where nothing is.
-    ``steps`` announces how many steps it will take, None where that cannot be told.
+    ``steps`` announces how many steps it will take, None where that cannot be told. ``trains``: each of them is a
+    training, long enough that people are told how many there will be.
     """
 
     name: str
@@ -58,6 +59,11 @@ class Check:
     metrics: tuple[str, ...] = ()
     lacks: Callable[[Examined, Brief], str] = _nothing
     steps: Callable[[Examined, Brief], int | None] = _unknown
+    trains: bool = False
+
+    def work(self, steps: int | None) -> str:
+        """What people see under way: the title, with the number of trainings where it trains."""
+        return f"{steps} {self.title}" if self.trains and steps else self.title
 
 
 def _binary_only(examined: Examined, _brief: Brief) -> str:
@@ -131,6 +137,7 @@ CHECKS: tuple[Check, ...] = (
         metrics=("churn", "training_spread", "irreproducibility"),
         lacks=_training_wanted,
         steps=trainings_of,
+        trains=True,
     ),
     Check(
         name="ageing",
@@ -139,6 +146,7 @@ CHECKS: tuple[Check, ...] = (
         metrics=("staleness",),
         lacks=_ageing_wanted,
         steps=_ageing_steps,
+        trains=True,
     ),
 )
 """Every check."""

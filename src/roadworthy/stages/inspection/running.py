@@ -31,7 +31,8 @@ def inspect_all(
 ) -> Found:
     """Everything that the checks find; those that lack something are left out.
 
-    With a ``reporter`` each check is a piece of work of its own name, with the steps that it announces.
+    With a ``reporter`` each check is a piece of work of its own name, with the steps that it announces; the number of
+    trainings is a part of that name, since they take longest.
     """
     found = Found()
     for check in checks:
@@ -40,10 +41,12 @@ def inspect_all(
         if reporter is None:
             found += _checked(check, examined, brief)
             continue
-        reporter.begin(check.title, check.steps(examined, brief))
-        watched = replace(brief, advance=partial(reporter.advance, check.title))
+        steps = check.steps(examined, brief)
+        work = check.work(steps)
+        reporter.begin(work, steps)
+        watched = replace(brief, advance=partial(reporter.advance, work))
         new = _checked(check, examined, watched)
-        reporter.end(check.title, _said(new))
+        reporter.end(work, _said(new))
         found += new
     return found
 
