@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -176,3 +177,60 @@ def test_vast_labels_and_estimates_are_refused_and_vast_ones_alike_are_drawn() -
         _inspect(lambda frame: np.full(len(frame), 1e200), rows, y, target="t")
     assert len(_exhibit(_inspect(lambda frame: np.full(len(frame), 1e60), rows, y, target="t"), "residuals")["count"])
     assert _inspect(model, rows, y, target="t").target
+
+
+def _vast_rows(seed: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+    """Rows with columns near the ends of what a double holds, infinite ones, and ones next to nothing."""
+    rows, y = _rows(seed)
+    rng = np.random.default_rng([seed, 1])
+    far = rng.normal(size=N)
+    far[:2] = 1.79e308, -1.79e308
+    small = rng.normal(size=N) * 1e-160
+    small[:1] = 1e308 if seed == 0 else 1e-160
+    powers = 10.0 ** rng.integers(-307, 307, N)
+    made = {
+        "vast": rng.choice([1e308, -1e308, 1.7e308, 1.0], N),
+        "infinite": rng.choice([np.inf, -np.inf, 0.5, -0.5], N),
+        "endless": np.where(rng.random(N) < 0.5, np.inf, -np.inf),
+        "tiny": rng.choice([5e-324, 1e-310, -5e-324, 0.0], N),
+        "mixed": rng.normal(size=N) * powers,
+        "far": far,
+        "small": small,
+        "whole": np.linspace(-1.0, 1.0, N) * 1.7e308,
+        "single": rng.choice([3.4e38, -3.4e38, 1e-45], N).astype(np.float32),
+        "count": rng.integers(-(2**63), 2**63 - 1, N),
+    }
+    return rows.with_columns(pl.Series(name, values) for name, values in made.items()), y
+
+
+def _labels_of(task: str, rows: pl.DataFrame, y: NDArray[np.int64]) -> Any:
+    if task == "number":
+        return (3 * rows["a"] + rows["b"]).to_numpy()
+    return np.array(["no", "yes", "later"])[y + (rows["b"].to_numpy() > 0)] if task == "classes" else y
+
+
+def _model_of(task: str) -> Callable[[pl.DataFrame], NDArray[np.float64]]:
+    def asked(frame: pl.DataFrame) -> NDArray[np.float64]:
+        a = np.clip(frame["a"].to_numpy(), -50, 50)
+        chance = 1 / (1 + np.exp(-2 * a))
+        split = np.column_stack([chance / 2, 1 - chance, chance / 2])
+        told: dict[str, NDArray[np.float64]] = {"number": 3 * a, "classes": split, "yes or no": chance}
+        return told[task]
+
+    return asked
+
+
+@pytest.mark.parametrize("beside", ["nothing", "training rows", "roles"])
+@pytest.mark.parametrize("task", ["yes or no", "classes", "number"])
+def test_numbers_that_hardly_fit_a_double_break_no_check_and_warn_of_nothing(task: str, beside: str) -> None:
+    rows, y = _vast_rows(0)
+    train, train_y = _vast_rows(1)
+    more: dict[str, dict[str, Any]] = {
+        "nothing": {},
+        "training rows": {"train": train, "train_y": _labels_of(task, train, train_y)},
+        "roles": {"protected": ["vast"], "time": "whole", "entity": "tiny"},
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = _inspect(_model_of(task), rows, _labels_of(task, rows, y), target="label", **more[beside])
+    assert {one.check for one in found.evidence.exhibits} >= {"robustness", "slices", "explanation"}

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from roadworthy.measures.columns import level_codes, levels, numbers
+from roadworthy.measures.columns import bounded, level_codes, levels, number_table, numbers
 from roadworthy.measures.samples import Sample, entity_codes
 from roadworthy.measures.surrogates import encode_rows
 from roadworthy.records.project import Task
@@ -51,6 +51,28 @@ def test_what_is_no_finite_number_is_missing() -> None:
     assert np.isnan(numbers(pl.Series([None, float("inf"), float("nan")]))).all()
     assert numbers(pl.Series([True, False])).tolist() == [1.0, 0.0]
     assert numbers(pl.Series([datetime(1970, 1, 2, tzinfo=UTC)])).tolist() == [86_400e6]
+
+
+@given(st.lists(st.none() | st.floats(), min_size=1, max_size=20))
+@example([0.0, 5e-324, 1e-310, 1.1e-310])
+@example([1.7e308, -1.7e308, float("inf")])
+def test_whatever_a_column_holds_can_be_squared_added_and_divided_by_differences(values: list[float | None]) -> None:
+    read = numbers(pl.Series(values, dtype=pl.Float64))
+    known = np.unique(read[~np.isnan(read)])
+    with np.errstate(all="raise", under="ignore"):
+        assert np.isfinite(np.square(known).sum() + known.sum())
+        assert np.isfinite(1 / np.diff(known)).all()
+    kept = [value is not None and np.isfinite(value) for value in values]
+    assert (~np.isnan(read) == kept).all()
+
+
+@given(st.lists(st.floats(-1e150, 1e150).filter(lambda value: value == 0 or abs(value) > 1e-290), max_size=9))
+@example([1e-280, -1e-280, 1e149])
+def test_usual_numbers_are_read_as_they_are_one_by_one_or_as_a_table(values: list[float]) -> None:
+    frame = pl.DataFrame({"a": values, "^b$": values[::-1]}, schema={"a": pl.Float64, "^b$": pl.Float64})
+    assert numbers(frame["a"]).tolist() == values == bounded(np.array(values, dtype=np.float64)).tolist()
+    assert number_table(frame, ["^b$", "a"]).T.tolist() == [values[::-1], values]
+    assert number_table(frame, []).shape == (len(values), 0)
 
 
 def test_extreme_numbers_and_empty_tables_are_encoded() -> None:

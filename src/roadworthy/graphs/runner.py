@@ -291,7 +291,10 @@ def _matrix(frame: pl.DataFrame, node: GraphInput, columns: Sequence[str]) -> ND
     numpy_type, polars_type = _TYPES[node.type]
     if node.type not in _FLOATS:
         _refuse_fractions(frame, names, node)
-    matrix = frame.select(pl.col(name).cast(polars_type) for name in names).to_numpy().astype(numpy_type, copy=False)
+    taken = frame if names == frame.columns else frame.select(names)
+    if any(schema[name] != polars_type for name in names):
+        taken = taken.cast(polars_type)
+    matrix = taken.to_numpy().astype(numpy_type, copy=False)
     sizes = node.shape[1:]
     wanted = int(np.prod([size for size in sizes if size])) if sizes and all(sizes) else None
     if wanted is not None and wanted != matrix.shape[1]:

@@ -26,7 +26,7 @@ from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import Bounds, NotEnough, proportion
 from roadworthy.measures.losses import base_loss, row_losses
 from roadworthy.measures.samples import Sample, folds_of
-from roadworthy.measures.surrogates import Lesson, encode_rows, out_of_fold, stacked
+from roadworthy.measures.surrogates import DRAWN, Lesson, encode_rows, out_of_fold, stacked
 from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
 from roadworthy.records.project import Task
 
@@ -191,6 +191,8 @@ def _exhibit(examined: Examined, asked: Contradictions) -> Exhibit:
         f"learning); the clearest {len(order)} by their position among the rows inspected, from 0. A hard row can be "
         "among them: look before correcting."
     )
+    if len(examined.columns) > DRAWN:
+        note += f" Each tree of the small model drew {DRAWN} of {len(examined.columns)} columns."
     return Exhibit(name="label_noise", title="Labels to look at again", columns=columns, note=note)
 
 

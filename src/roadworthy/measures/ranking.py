@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from roadworthy.errors import DataError
 from roadworthy.measures.intervals import (
@@ -87,6 +87,21 @@ def auc_value(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
     if positive.all() or not positive.any():
         return 0.5
     return _auc_parts(positive, score)[0]
+
+
+def column_aucs(positive: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ROC AUC [K, d] of each column [n, d] as a score for each of K classes [n, K], over the rows that have a value.
+
+    NaN is no value. 0.5 where a class, or all others, are absent. All columns at once, in one sort each.
+    """
+    known = ~np.isnan(values)
+    ranks = np.where(known, stats.rankdata(np.where(known, values, np.inf), axis=0), 0.0)
+    events = positive.T.astype(np.float64) @ known
+    others = known.sum(axis=0) - events
+    pairs = events * others
+    over = positive.T.astype(np.float64) @ ranks - events * (events + 1) / 2
+    areas = np.divide(over, pairs, out=np.full(pairs.shape, 0.5), where=pairs > 0)
+    return np.asarray(np.where(areas > 1 - 1e-15, 1.0, areas), dtype=np.float64)
 
 
 def average_precision(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

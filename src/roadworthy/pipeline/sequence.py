@@ -44,7 +44,7 @@ STAGE_NUMBERS = {
     "features": 1,
     "split": 1,
     "train": 1,
-    "validate": 2,
+    "validate": 3,
     "package": 2,
     "monitor": 1,
     "report": 2,

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import stats
 
-from roadworthy.measures.columns import numbers
+from roadworthy.measures.columns import number_table, numbers
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.robustness.asking import Reply, ask
 from roadworthy.records.evidence import Exhibit
@@ -76,25 +77,26 @@ def drawable(examined: Examined, column: str) -> bool:
 
 def partner(examined: Examined, brief: Brief, column: str) -> tuple[str, float]:
     """The numeric column that this one hangs together with most, and their rank correlation without its sign."""
-    schema = examined.rows.schema
-    if not (schema[column].is_float() or schema[column].is_integer()):
+    kinds = examined.rows.schema
+    names = [name for name in examined.columns if kinds[name].is_float() or kinds[name].is_integer()]
+    if column not in names:
         return "", 0.0
     places = np.sort(brief.rng("partners").permutation(examined.rows.height)[:_RANKED_ROWS])
-    own = _ranks(examined.rows[column][places])
-    best = ("", 0.0)
-    for name in examined.columns:
-        if name != column and (schema[name].is_float() or schema[name].is_integer()):
-            other = _ranks(examined.rows[name][places])
-            norm = float(np.sqrt((own @ own) * (other @ other)))
-            strength = abs(float(own @ other)) / norm if norm > 0 else 0.0
-            best = max(best, (name, strength), key=lambda pair: pair[1])
-    return best
+    ranks = _ranks(number_table(examined.rows[places], names))
+    own = ranks[:, names.index(column)]
+    norms = np.sqrt((own @ own) * np.square(ranks).sum(axis=0))
+    strength = np.divide(np.abs(own @ ranks), norms, out=np.zeros(len(names)), where=norms > 0)
+    strength[names.index(column)] = 0.0
+    best = int(np.argmax(strength))
+    return (names[best], float(strength[best])) if strength[best] > 0 else ("", 0.0)
 
 
-def _ranks(values: pl.Series) -> NDArray[np.float64]:
-    ranks = values.rank("average").cast(pl.Float64)
-    centred = (ranks - ranks.mean()).fill_null(0.0) if ranks.null_count() < ranks.len() else ranks.fill_null(0.0)
-    return centred.to_numpy().astype(np.float64)
+def _ranks(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centred ranks of each column [n, d]; a missing cell lies in the middle."""
+    known = ~np.isnan(table)
+    ranks = stats.rankdata(np.where(known, table, np.inf), axis=0)
+    middle = (known.sum(axis=0) + 1) / 2
+    return np.asarray(np.where(known, ranks - middle, 0.0), dtype=np.float64)
 
 
 def _partial(examined: Examined, brief: Brief, column: str, values: pl.Series) -> list[tuple[Any, ...]]:

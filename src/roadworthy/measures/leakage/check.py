@@ -23,10 +23,10 @@ from roadworthy.measures.leakage.missing import missing_leaks
 from roadworthy.measures.leakage.powers import column_powers, logit, target_leaks
 from roadworthy.measures.leakage.reliance import known_question, relied_on, shuffle_control, with_and_without
 from roadworthy.measures.leakage.sides import dated_after, entity_overlap, time_order, time_overlap
-from roadworthy.measures.leakage.sums import target_sums
+from roadworthy.measures.leakage.sums import MOST_SUMMED, target_sums
 from roadworthy.measures.leakage.twins import twins_across
 from roadworthy.measures.samples import entity_codes
-from roadworthy.measures.surrogates import Surrogate
+from roadworthy.measures.surrogates import DRAWN, Surrogate
 from roadworthy.records.evidence import Finding, Found
 from roadworthy.records.project import Task
 
@@ -38,6 +38,7 @@ _MOST_ASKED = 6
 _CONFIRMED_STEP = 1.0
 _TELLING = 0.9
 _TIMELY = 0.02
+_PAIRED = (40, 12)
 
 
 def leakage(examined: Examined, brief: Brief) -> Found:
@@ -48,7 +49,8 @@ def leakage(examined: Examined, brief: Brief) -> Found:
     """
     table = _Table.of(examined, brief)
     findings = strongest([*_of_columns(table, brief), *_of_sides(examined, table.columns, brief)])
-    return Found(measurements=(leaks_measurement(findings, rows=examined.sample.n),), findings=findings)
+    measured = leaks_measurement(findings, rows=examined.sample.n, left_out=_left_out(table, brief))
+    return Found(measurements=(measured,), findings=findings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,13 +88,27 @@ class _Table:
         )
 
 
+def _left_out(table: _Table, brief: Brief) -> str:
+    """What a table of so many columns is not asked, in one sentence; nothing where it is asked everything."""
+    kinds = table.frame.schema
+    numeric = sum(kinds[name].is_numeric() for name in table.columns)
+    said = []
+    summed = MOST_SUMMED if table.task is Task.REGRESSION else brief.most(*_PAIRED)
+    if numeric > summed:
+        said.append(f"sums were looked for among {summed} of {numeric} numeric columns, those that tell most alone")
+    if len(table.columns) > DRAWN:
+        said.append(f"each tree of the surrogate drew {DRAWN} of {len(table.columns)} columns")
+    words = "; ".join(said)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
 def _of_columns(table: _Table, brief: Brief) -> list[Finding]:
     """What columns give away: proofs first, then, without the columns that are proven, what is suspected."""
     if table.frame.height < _LEAST_ROWS or len(np.unique(table.y)) < 2 or not table.columns:
         return []
     frame, y, task, rng = table.frame, table.y, table.task, brief.rng(f"{_NAME} columns")
     proven = list(missing_leaks(frame, table.columns, y, task, table.classes))
-    most, paired = brief.most(3_000, 1_000), brief.most(40, 12)
+    most, paired = brief.most(3_000, 1_000), brief.most(*_PAIRED)
     proven += target_sums(frame, table.columns, y, task, rng, target=table.target, most=most, paired=paired)
     apart = target_leaks(column_powers(frame, table.columns, y, task, seed=brief.seed))
     dated = dated_after(frame, table.columns, table.time) if table.time else ()

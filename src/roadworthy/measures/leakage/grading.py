@@ -25,12 +25,15 @@ LEAK_KINDS = (
 _GRADES = ("fails", "suspects", "notes")
 
 
-def leaks_measurement(findings: Sequence[Finding], *, rows: int = 0) -> Measurement:
-    """The metric ``leaks``: how many findings of a leak's kind fail. Exact; ``reason`` names them."""
+def leaks_measurement(findings: Sequence[Finding], *, rows: int = 0, left_out: str = "") -> Measurement:
+    """The metric ``leaks``: how many findings of a leak's kind fail. Exact; ``reason`` names them.
+
+    ``left_out`` is a sentence on what was not looked at, which ``reason`` says too.
+    """
     failing = [finding for finding in findings if finding.kind in LEAK_KINDS and finding.grade == "fails"]
     count = float(len(failing))
     named = "; ".join(_named(finding) for finding in failing)
-    reason = f"{named[0].upper()}{named[1:]}." if named else ""
+    reason = f"{named[0].upper()}{named[1:]}. {left_out}".strip() if named else left_out
     return Measurement(
         metric="leaks", value=count, lower=count, upper=count, n=rows, unit="count", method="counted", reason=reason
     )

@@ -76,7 +76,9 @@ def _fillings(column: pl.Series) -> list[tuple[NDArray[np.bool_], bool]]:
     filled = ~empty.to_numpy()
     ways = [(filled, False)] if 0 < filled.sum() < len(filled) else []
     known = column.filter(pl.Series(filled))
-    if known.len():
+    lacking = len(filled) - known.len()
+    # a value cannot be more frequent than all that repeat, which is far quicker to tell of numbers that never do
+    if known.len() and known.len() - known.n_unique() + 1 + lacking >= _MODE_SHARE * len(filled):
         mode = known.mode().sort()[0]
         usual = column.eq(mode).fill_null(value=True).to_numpy() | ~filled
         if _MODE_SHARE <= usual.mean() < 1:

@@ -26,8 +26,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from roadworthy.measures.columns import level_codes
-from roadworthy.measures.ranking import auc_value
+from roadworthy.measures.columns import bounded, level_codes
+from roadworthy.measures.ranking import auc_value, column_aucs
 from roadworthy.records.evidence import Finding
 from roadworthy.records.project import Task
 
@@ -40,6 +40,7 @@ __all__ = [
 
 _MOST_ROWS = 20_000
 _BINS = 20
+_CELLS = 4_000_000
 _MOST_LEVELS = 1_000
 _LEAST_FAMILY = 4
 _FAILS_POWER, _FAILS_NUMBER, _FAILS_COPY = 0.97, 0.99, 0.92
@@ -75,9 +76,10 @@ def column_powers(
     picked, outcome = frame.select(columns)[rows], y[rows]
     first = np.arange(len(rows)) % 2 == 0
     margin = 1.645 / math.sqrt(max(_fewest(outcome, task), 1))
+    known = _powers_of_numbers(picked, outcome, first, task)
     found = []
     for column in picked:
-        power = _power(column, outcome, first, task)
+        power = known[column.name] if column.name in known else _power(column, outcome, first, task)
         lower = max(0.5, power - margin * math.sqrt(power * (1 - power)))
         found.append(Power(column.name, power, lower, _proof(column, outcome, task)))
     return tuple(sorted(found, key=lambda item: (-item.power, item.column)))
@@ -117,40 +119,73 @@ def target_leaks(powers: Sequence[Power]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def _powers_of_numbers(
+    picked: pl.DataFrame, outcome: NDArray[Any], first: NDArray[np.bool_], task: Task
+) -> dict[str, float]:
+    """Powers of the numeric columns where classes are to be told, so many at once as four million cells."""
+    classes = _told_classes(outcome, task)
+    names = [name for name, kind in picked.schema.items() if kind.is_numeric()]
+    if task is Task.REGRESSION or not classes:
+        return {}
+    positive = np.column_stack([outcome == index for index in classes])
+    at_once = max(_CELLS // max(picked.height, 1), 1)
+    found: dict[str, float] = {}
+    for start in range(0, len(names), at_once):
+        some = names[start : start + at_once]
+        values = _values(picked, some)
+        plain = column_aucs(positive, np.where(np.isnan(values), -math.inf, values))
+        powers = np.maximum(np.maximum(plain, 1 - plain), 0.5)
+        bins = np.column_stack([_bins(column) for column in values.T])
+        for place, label in enumerate(positive.T):
+            crossed = np.column_stack([_crossed(levels, label.astype(np.float64), first) for levels in bins.T])
+            powers[place] = np.maximum(powers[place], column_aucs(label[:, None], crossed)[0])
+        found |= dict(zip(some, powers.mean(axis=0).tolist(), strict=True))
+    return found
+
+
+def _told_classes(outcome: NDArray[Any], task: Task) -> list[int]:
+    """The classes whose rows are told from all others: of more than two, those of ten rows or more."""
+    if task is Task.MULTICLASS:
+        return [index for index, rows in enumerate(np.bincount(outcome)) if rows >= 10]
+    return [1]
+
+
 def _power(column: pl.Series, outcome: NDArray[Any], first: NDArray[np.bool_], task: Task) -> float:
     levels = _levels(column)
     if task is Task.REGRESSION:
         ranks = stats.rankdata(outcome)
         told = abs(_correlation(stats.rankdata(_crossed(levels, outcome.astype(np.float64), first)), ranks))
         if column.dtype.is_numeric():
-            own = stats.rankdata(column.cast(pl.Float64).fill_null(-math.inf).to_numpy())
+            own = stats.rankdata(np.nan_to_num(_values(column.to_frame(), [column.name])[:, 0], nan=-math.inf))
             told = max(told, abs(_correlation(own, ranks)))
         return 0.5 + told / 2
-    classes = [1] if task is Task.BINARY else [c for c, n in enumerate(np.bincount(outcome)) if n >= 10]
     powers = []
-    for index in classes:
+    for index in _told_classes(outcome, task):
         positive = outcome == index
-        power = auc_value(positive, _crossed(levels, positive.astype(np.float64), first))
-        if column.dtype.is_numeric():
-            filled = column.cast(pl.Float64).fill_null(-math.inf).to_numpy()
-            plain = auc_value(positive, filled)
-            power = max(power, plain, 1 - plain)
-        powers.append(max(power, 0.5))
+        powers.append(max(auc_value(positive, _crossed(levels, positive.astype(np.float64), first)), 0.5))
     return float(np.mean(powers)) if powers else 0.5
 
 
 def _levels(column: pl.Series) -> NDArray[np.int64]:
     """A bin or level per row [n], 0 for missing: 20 bins of equal mass for numbers, the commonest levels for text."""
     if column.dtype.is_numeric() or column.dtype.is_temporal():
-        values = column.to_physical().cast(pl.Float64)
-        edges = (
-            np.unique(np.quantile(values.drop_nulls().to_numpy(), np.linspace(0, 1, _BINS + 1)[1:-1]))
-            if (values.null_count() < values.len())
-            else np.zeros(1)
-        )
-        bins = np.searchsorted(edges, values.fill_null(0.0).to_numpy(), side="right") + 1
-        return np.asarray(np.where(column.is_null().to_numpy(), 0, bins), dtype=np.int64)
+        return _bins(_values(column.to_frame(), [column.name])[:, 0])
     return level_codes(column, _MOST_LEVELS) + 1
+
+
+def _values(frame: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
+    """Numbers or times [n, d]; what is infinite is the greatest number, since its order tells too; NaN is missing."""
+    read = pl.all().to_physical().cast(pl.Float64, strict=False).fill_null(np.nan)
+    return bounded(frame.select(names).select(read).to_numpy())
+
+
+def _bins(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """20 bins of equal mass, from 1; 0 for what is missing."""
+    missing = np.isnan(values)
+    if missing.all():
+        return np.zeros(len(values), dtype=np.int64)
+    edges = np.unique(np.quantile(values[~missing], np.linspace(0, 1, _BINS + 1)[1:-1]))
+    return np.asarray(np.where(missing, 0, np.searchsorted(edges, values, side="right") + 1), dtype=np.int64)
 
 
 def _crossed(levels: NDArray[np.int64], outcome: NDArray[np.float64], first: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from roadworthy.measures.columns import bounded
 from roadworthy.records.evidence import Finding
 
 __all__ = ["duplicates_across", "twins_across"]
@@ -44,6 +45,8 @@ _LONG_TEXT = 20
 _COUNTER = 0.999
 _LOOKED_AT = 10_000
 _WIDE_SPREAD = 20.0
+_LEAST_SCALE = 1e-150
+"""By what is less no number can be divided with certainty of a finite quotient."""
 
 
 class _Twins(NamedTuple):
@@ -124,7 +127,7 @@ class _Sides:
 
     def near(self) -> Iterator[_Twins]:
         """Rows that lie in one cell of a grid, for a few grids; without those that are equal."""
-        scales = {name: _scales(self.train[name]) for name in self.train.columns if _real(self.train.schema[name])}
+        scales = {name: _scales(self.train[name]) for name, kind in self.train.schema.items() if _real(kind)}
         if not scales:
             return
         fresh = ~np.isin(_total([other for _, other in self.keys]), _total([own for own, _ in self.keys]))
@@ -174,8 +177,10 @@ def _scales(column: pl.Series) -> tuple[float, float]:
     known = known.filter(known.is_finite())
     if known.len() < 2:
         return 0.0, 0.0
-    low, high = np.quantile(known.to_numpy(), [0.25, 0.75])
-    return float(high - low) / 1.349, float(np.std(known.to_numpy()))
+    values = bounded(known.to_numpy())
+    low, high = np.quantile(values, [0.25, 0.75])
+    narrow, wide = float(high - low) / 1.349, float(np.std(values))
+    return (narrow if narrow > _LEAST_SCALE else 0.0), (wide if wide > _LEAST_SCALE else 0.0)
 
 
 def _keys(train: pl.Series, asked: pl.Series, width: float | None, shift: float) -> tuple[Keys, Keys]:
@@ -189,7 +194,7 @@ def _keys(train: pl.Series, asked: pl.Series, width: float | None, shift: float)
 
 
 def _floats(part: pl.Series) -> NDArray[np.float64]:
-    return part.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return bounded(part.cast(pl.Float64).fill_null(np.nan).to_numpy())
 
 
 def _total(keys: Sequence[Keys]) -> Keys:

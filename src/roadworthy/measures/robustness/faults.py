@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -135,10 +136,11 @@ def faults_for(usual: pl.DataFrame) -> dict[str, tuple[Fault, ...]]:
 
     ``usual`` are rows [n] that show what is usual, with the columns that the model reads.
     """
-    missing = {name for name in usual.columns if usual[name].null_count()}
-    found = {EVERY: tuple(_at_once(usual, missing))}
-    for name in usual.columns:
-        found[name] = tuple(_of_column(usual[name], whole=name not in missing))
+    missing = {column.name for column in usual.iter_columns() if column.null_count()}
+    spans = _spans(usual)
+    found = {EVERY: tuple(_at_once(usual, missing, spans))}
+    for column in usual.iter_columns():
+        found[column.name] = tuple(_of_column(column, spans.get(column.name), whole=column.name not in missing))
     return found
 
 
@@ -161,10 +163,10 @@ def exchanges(schema: pl.Schema, columns: Sequence[str]) -> tuple[Fault, ...]:
     )
 
 
-def _at_once(table: pl.DataFrame, missing: set[str]) -> Iterator[Fault]:
+def _at_once(table: pl.DataFrame, missing: set[str], spans: dict[str, _Span]) -> Iterator[Fault]:
     """The faults of all columns together."""
     everything = table.columns
-    numbers = [name for name in everything if is_number(table.schema[name])]
+    kinds = table.schema
     malformed = any(name not in missing for name in everything)
     every = tuple(everything)
     lost = partial(_missing, columns=every)
@@ -179,28 +181,27 @@ def _at_once(table: pl.DataFrame, missing: set[str]) -> Iterator[Fault]:
     yield Fault(
         family="missing_all", column=EVERY, how="no value at all", change=lost, touches=every, malformed=malformed
     )
-    scales = {name: _spread(table[name]) for name in numbers}
-    moving = {name: scale for name, scale in scales.items() if scale > 0}
+    moving = {name: span.spread for name, span in spans.items() if span.spread > 0}
     if moving:
         for family, share in (("noise_1", 0.01), ("noise_10", 0.1)):
             change = partial(_noise, scales={name: share * scale for name, scale in moving.items()})
             yield Fault(family=family, column=EVERY, how=f"{share:.0%}", change=change, touches=tuple(moving))
-    words = tuple(name for name in everything if is_text(table.schema[name]))
+    words = tuple(name for name in everything if is_text(kinds[name]))
     if len(words) > 1:
         change = partial(_typos, columns=words)
         yield Fault(family="typos", column=EVERY, how="a tenth of the cells", change=change, touches=words)
 
 
-def _of_column(column: pl.Series, *, whole: bool) -> Iterator[Fault]:
-    """The faults of one column; ``whole``: it is never missing."""
+def _of_column(column: pl.Series, span: _Span | None, *, whole: bool) -> Iterator[Fault]:
+    """The faults of one column; ``span`` is there for numbers; ``whole``: it is never missing."""
     name, dtype = column.name, column.dtype
     one = partial(Fault, column=name, touches=(name,))
     change: Change = partial(_missing, columns=(name,))
     yield one(family="missing_field", how="no value", change=change, malformed=whole)
     yield one(family="absent_column", how="absent", change=partial(_absent, column=name), malformed=True)
     yield one(family="shuffled", how="shuffled", change=partial(_shuffled, column=name))
-    if is_number(dtype):
-        yield from _of_number(column, one)
+    if span is not None:
+        yield from _of_number(column, span, one)
     elif is_text(dtype):
         change = partial(_filled, column=name, value=_unseen(column))
         yield one(family="unseen_category", how="another word", change=change)
@@ -216,13 +217,12 @@ def _of_column(column: pl.Series, *, whole: bool) -> Iterator[Fault]:
         yield one(family="wrong_type", how="as text", change=partial(_text, column=name), malformed=True)
 
 
-def _of_number(column: pl.Series, one: Callable[..., Fault]) -> Iterator[Fault]:
+def _of_number(column: pl.Series, span: _Span, one: Callable[..., Fault]) -> Iterator[Fault]:
     """The faults of a numeric column; those that its type cannot hold are left out."""
     name = column.name
-    low, high = _ends(column)
+    low, high, scale = span
     if low == high == 0:
         return
-    scale = _spread(column)
     if scale > 0:
         yield one(family="noise_10", how="10%", change=partial(_noise, scales={name: 0.1 * scale}))
     affine: dict[str, Callable[[pl.Expr], pl.Expr]] = {
@@ -251,21 +251,29 @@ def _negative(value: pl.Expr) -> pl.Expr:
     return -value.abs() - (value == 0).cast(pl.Float64)
 
 
-def _ends(column: pl.Series) -> tuple[float, float]:
-    known = _finite(column)
-    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+class _Span(NamedTuple):
+    """The least and the greatest finite value of a column, and their deviation; zeros where there is none."""
+
+    low: float
+    high: float
+    spread: float
 
 
-def _spread(column: pl.Series) -> float:
-    known = _finite(column)
+def _spans(table: pl.DataFrame) -> dict[str, _Span]:
+    """Of each numeric column, read all at once."""
+    kept = [column for column in table.iter_columns() if is_number(column.dtype)]
+    if not kept:
+        return {}
+    values = pl.DataFrame(kept).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return {column.name: _span(found[np.isfinite(found)]) for column, found in zip(kept, values.T, strict=True)}
+
+
+def _span(known: NDArray[np.float64]) -> _Span:
+    if not len(known):
+        return _Span(0.0, 0.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond 1e154 squares overflow: such a column has no spread
         spread = float(known.std()) if len(known) > 1 else 0.0
-    return spread if math.isfinite(spread) else 0.0
-
-
-def _finite(column: pl.Series) -> NDArray[np.float64]:
-    known = column.drop_nulls().cast(pl.Float64)
-    return known.filter(known.is_finite()).to_numpy().astype(np.float64)
+    return _Span(float(known.min()), float(known.max()), spread if math.isfinite(spread) else 0.0)
 
 
 def _unseen(column: pl.Series) -> str:

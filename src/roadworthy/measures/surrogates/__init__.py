@@ -13,11 +13,13 @@ They are never kept, served or chosen.
 
 from __future__ import annotations
 
+from roadworthy.measures.surrogates.boosting import DRAWN
 from roadworthy.measures.surrogates.encoding import Encoded, encode_rows
 from roadworthy.measures.surrogates.on_columns import Quality, Surrogate
 from roadworthy.measures.surrogates.stand_ins import SURROGATES, Lesson, fit_predict, out_of_fold, stacked
 
 __all__ = [
+    "DRAWN",
     "SURROGATES",
     "Encoded",
     "Lesson",

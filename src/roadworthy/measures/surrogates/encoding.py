@@ -14,13 +14,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.measures.columns import is_number, is_text, level_codes, numbers
+from roadworthy.measures.columns import is_number, is_text, level_codes, number_table
 
 __all__ = ["Encoded", "encode_rows"]
 
 _LEVELS = 20
 _MOST_LEVELS = 100
-_GREATEST = 1e37
+_GREATEST = 1e30
+"""Sums of so many single-precision numbers as there are cells are finite."""
 
 Matrix = NDArray[np.float32]
 
@@ -50,15 +51,21 @@ class Encoded:
 
 def encode_rows(rows: pl.DataFrame, columns: Sequence[str]) -> Encoded:
     """Numbers, times, truth values and text of those columns, the 100 commonest levels of each text."""
-    read = [name for name in columns if is_number(rows.schema[name]) or is_text(rows.schema[name])]
-    named = tuple(is_text(rows.schema[name]) for name in read)
-    made = [_codes(rows[name]) if text else _centred(rows[name]) for name, text in zip(read, named, strict=True)]
-    trees = np.column_stack(made) if made else np.empty((rows.height, 0), dtype=np.float32)
+    kinds = rows.schema
+    read = [name for name in columns if is_number(kinds[name]) or is_text(kinds[name])]
+    named = tuple(is_text(kinds[name]) for name in read)
+    trees = np.empty((rows.height, len(read)), dtype=np.float32)
+    plain = [place for place, text in enumerate(named) if not text]
+    for place, values in zip(plain, number_table(rows, [read[place] for place in plain]).T, strict=True):
+        trees[:, place] = _centred(values)
+    for place, text in enumerate(named):
+        if text:
+            trees[:, place] = _codes(rows[read[place]])
     return Encoded(columns=tuple(read), named=named, trees=trees)
 
 
-def _centred(column: pl.Series) -> Matrix:
-    values = np.clip(numbers(column), -_GREATEST, _GREATEST)
+def _centred(values: NDArray[np.float64]) -> Matrix:
+    values = np.clip(values, -_GREATEST, _GREATEST)
     known = values[~np.isnan(values)]
     return np.asarray(values - (np.median(known) if len(known) else 0.0), dtype=np.float32)
 

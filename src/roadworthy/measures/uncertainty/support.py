@@ -21,10 +21,10 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import special
+from scipy import linalg, special
 
 from roadworthy.errors import DataError
-from roadworthy.measures.columns import is_number, is_text, levels, numbers
+from roadworthy.measures.columns import is_number, is_text, levels, number_table
 from roadworthy.measures.intervals import NotEnough
 
 __all__ = ["OUTSIDE", "SupportColumn", "SupportPlan", "fit_support"]
@@ -43,6 +43,9 @@ _MOST_NUMBERS = 6_000
 _NEIGHBOURS = 3
 _REFERENCES = 256
 _FLOOR = 0.05
+_LEAST_UNIT = 1e-150
+_MANY_COLUMNS = 256
+_NOISE = 1e-9
 _FAR = 12.0
 _GRID = 200
 _CHUNK = 4096
@@ -64,16 +67,22 @@ class SupportColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     unit: float = 1.0
     levels: tuple[str, ...] = ()
 
-    def encode(self, values: pl.Series) -> Matrix:
-        """[N, k]: normal score and whether it is missing; or one column per level, one for others, one for missing."""
-        if self.knots:
-            found = numbers(values)
-            missing = np.isnan(found)
-            filled = np.where(missing, self.knots[len(self.knots) // 2], found)
-            knots, at = np.array(self.knots), np.array(self.at)
-            inside = np.interp(filled, knots, at)
-            beyond = np.maximum(filled - knots[-1], 0) - np.maximum(knots[0] - filled, 0)
-            return np.column_stack([inside + beyond / self.unit, _standard(missing, self.shares[-1])])
+    @property
+    def width(self) -> int:
+        """How many encoded columns it becomes."""
+        return 2 if self.knots else len(self.shares)
+
+    def encode_numbers(self, found: NDArray[np.float64]) -> Matrix:
+        """[N, 2] from ``numbers`` [N]: normal score, and whether it is missing."""
+        missing = np.isnan(found)
+        filled = np.where(missing, self.knots[len(self.knots) // 2], found)
+        knots, at = np.array(self.knots), np.array(self.at)
+        inside = np.interp(filled, knots, at)
+        beyond = np.maximum(filled - knots[-1], 0) - np.maximum(knots[0] - filled, 0)
+        return np.column_stack([inside + beyond / self.unit, _standard(missing, self.shares[-1])])
+
+    def encode_text(self, values: pl.Series) -> Matrix:
+        """[N, levels + 2]: one column per level, one for all others, one for missing."""
         text = values.cast(pl.String)
         missing = text.is_null().to_numpy()
         held = [(text == level).fill_null(value=False).to_numpy() for level in self.levels]
@@ -115,13 +124,13 @@ class SupportPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def strangeness(self, rows: pl.DataFrame) -> NDArray[np.float64]:
         """The greatest of the three, over what is usual [N]."""
-        parts = [self._parts(rows[start : start + _CHUNK]) for start in range(0, rows.height, _CHUNK)]
+        starts = range(0, rows.height, _CHUNK)
+        parts = [self._parts(_encoded(self.columns, rows[start : start + _CHUNK])) for start in starts]
         scaled = np.concatenate(parts or [np.zeros((0, 3))]) / np.array(self.usual)
         return np.asarray(scaled.max(axis=1, initial=0.0), dtype=np.float64)
 
-    def _parts(self, rows: pl.DataFrame) -> Matrix:
-        """Strangest cell, distance to the nearest references, what the directions leave [N, 3]."""
-        encoded = _encoded(self.columns, rows)
+    def _parts(self, encoded: Matrix) -> Matrix:
+        """Strangest cell, distance to the nearest references, what the directions leave [N, 3], of encoded rows."""
         strangest = np.abs(encoded).max(axis=1)
         centred = np.clip(encoded, -_FAR, _FAR) - np.array(self.centre)
         directions, references = np.array(self.directions), np.array(self.references)
@@ -144,12 +153,14 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
     order = rng.permutation(rows.height)
     half = rows.height // 2
     fitted, other = rows[np.sort(order[:half])], rows[np.sort(order[half:])]
-    named = [name for name in columns if is_number(fitted[name].dtype) or is_text(fitted[name].dtype)]
+    kinds = fitted.schema
+    named = [name for name in columns if is_number(kinds[name]) or is_text(kinds[name])]
     knots = int(np.clip(_MOST_NUMBERS // max(len(named), 1), _FEWEST_KNOTS, _KNOTS))
-    described = tuple(_column(fitted[name], knots) for name in named)
+    described = _described(fitted, named, knots)
     if not described:
         raise NotEnough("no column that is a number, a time, a truth value or text")
-    encoded = np.clip(_encoded(described, fitted), -_FAR, _FAR)
+    whole = _encoded(described, fitted)
+    encoded = np.clip(whole, -_FAR, _FAR)
     centre = encoded.mean(axis=0)
     directions = _directions(encoded - centre)
     drawn = np.sort(rng.permutation(half)[:_REFERENCES])
@@ -161,7 +172,7 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
         references=tuple(_short(row) for row in (encoded[drawn] - centre) @ directions),
         usual=(1.0, 1.0, 1.0),
     )
-    usual = np.quantile(plan._parts(fitted[rest if len(rest) > 100 else drawn]), 1 - OUTSIDE, axis=0)  # noqa: SLF001
+    usual = np.quantile(plan._parts(whole[rest if len(rest) > 100 else drawn]), 1 - OUTSIDE, axis=0)  # noqa: SLF001
     first, second, third = (float(f"{max(one, 1e-6):.5g}") for one in usual)
     plan = msgspec.structs.replace(plan, usual=(first, second, third))
     strange = np.sort(plan.strangeness(other))
@@ -172,14 +183,24 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
     )
 
 
-def _column(values: pl.Series, most: int) -> SupportColumn:
+def _described(fitted: pl.DataFrame, named: Sequence[str], most: int) -> tuple[SupportColumn, ...]:
+    """The columns, numbers by at most so many knots."""
+    kinds = fitted.schema
+    table = iter(number_table(fitted, [name for name in named if is_number(kinds[name])]).T)
+    return tuple(
+        _of_numbers(name, next(table), most) if is_number(kinds[name]) else _of_text(fitted[name]) for name in named
+    )
+
+
+def _of_numbers(name: str, found: NDArray[np.float64], most: int) -> SupportColumn:
+    known = found[~np.isnan(found)]
+    missing = 1 - len(known) / max(len(found), 1)
+    knots, at, unit = _ranked(known if len(known) else np.zeros(1), most)
+    return SupportColumn(name=name, shares=(missing,), knots=knots, at=at, unit=unit)
+
+
+def _of_text(values: pl.Series) -> SupportColumn:
     missing = values.null_count() / max(len(values), 1)
-    if is_number(values.dtype):
-        found = numbers(values)
-        known = found[~np.isnan(found)]
-        missing = 1 - len(known) / max(len(found), 1)
-        knots, at, unit = _ranked(known if len(known) else np.zeros(1), most)
-        return SupportColumn(name=values.name, shares=(missing,), knots=knots, at=at, unit=unit)
     common = levels(values).filter(pl.col("count") >= _COMMON * len(values)).head(_LEVELS).sort("count", "level")
     shares = [count / len(values) for count in common["count"].to_list()]
     rest = max(1 - missing - sum(shares), 0.0)
@@ -194,21 +215,45 @@ def _ranked(known: NDArray[np.float64], most: int) -> tuple[tuple[float, ...], t
     at = np.bincount(place, weights=special.ndtri(chances)) / np.bincount(place)
     low, high = np.quantile(known, [0.25, 0.75])
     spread = max(float(high - low) / 1.35, float(knots[-1] - knots[0]) / 4)
-    unit = spread if spread > 0 else 0.1 * max(abs(float(knots[0])), 1.0)
+    unit = max(spread, _LEAST_UNIT) if spread > 0 else 0.1 * max(abs(float(knots[0])), 1.0)
     return tuple(knots.tolist()), _short(at), unit
 
 
 def _directions(centred: Matrix) -> Matrix:
-    """The main directions [D, q], each over the root of its variance."""
-    width = centred.shape[1]
+    """The main directions [D, q], each over the root of its variance.
+
+    Of more than 256 columns those that never vary have no part in them. With fewer rows than columns they come from
+    the products of rows, whose eigenvalues are the same: the work grows with the smaller number.
+    """
+    n, width = centred.shape
     most = int(min(_MOST_DIRECTIONS, max(_MOST_NUMBERS // width, 4), max(width - 1, 1)))
-    variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    told = np.flatnonzero(np.ptp(centred, axis=0) > 0) if width > _MANY_COLUMNS else np.arange(width)
+    part = centred[:, told]
+    few = n < len(told)
+    products = (part @ part.T if few else part.T @ part) / n
+    if width > _MANY_COLUMNS and len(products):
+        last = len(products) - 1
+        variances, vectors = linalg.eigh(products, subset_by_index=[max(last - most + 1, 0), last])
+    else:
+        variances, vectors = np.linalg.eigh(products)
     kept = np.argsort(-variances)[:most]
-    return np.asarray(vectors[:, kept] / np.sqrt(np.maximum(variances[kept], 0) + _FLOOR))
+    if few:
+        kept = kept[variances[kept] > _NOISE * variances.max()]
+        vectors = part.T @ vectors / np.sqrt(n * np.maximum(variances, _NOISE))
+    directions = np.zeros((width, len(kept)))
+    directions[told] = vectors[:, kept] / np.sqrt(np.maximum(variances[kept], 0) + _FLOOR)
+    return directions
 
 
 def _encoded(columns: Sequence[SupportColumn], rows: pl.DataFrame) -> Matrix:
-    return np.column_stack([column.encode(rows[column.name]) for column in columns])
+    table = iter(number_table(rows, [column.name for column in columns if column.knots]).T)
+    encoded = np.empty((rows.height, sum(column.width for column in columns)))
+    place = 0
+    for column in columns:
+        part = column.encode_numbers(next(table)) if column.knots else column.encode_text(rows[column.name])
+        encoded[:, place : place + column.width] = part
+        place += column.width
+    return encoded
 
 
 def _standard(flag: NDArray[np.bool_], share: float) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import math
 from roadworthy.measures.examined import Brief, Examined
 from roadworthy.measures.intervals import cluster_count, cluster_sums
 from roadworthy.measures.weak_slices.groups import FALSE_DISCOVERIES, Cut, WeakGroup, weak_groups
+from roadworthy.measures.weak_slices.search import MOST_PAIRED
 from roadworthy.records.evidence import Exhibit, Finding, Found, Measurement
 
 __all__ = ["weak_slices"]
@@ -125,6 +126,12 @@ def _said(value: float, unit: str) -> str:
     return f"{value:.1%}" if unit == "share" else f"{value:.4g}"
 
 
+def _left_out(cut: Cut) -> str:
+    if cut.axes <= MOST_PAIRED:
+        return ""
+    return f" In pairs, the {MOST_PAIRED} of {cut.axes} columns that tell most by themselves in each search."
+
+
 def _exhibit(cut: Cut) -> Exhibit:
     return Exhibit(
         name="weak_slices",
@@ -138,5 +145,5 @@ def _exhibit(cut: Cut) -> Exhibit:
             "elsewhere": [item.elsewhere for item in cut.groups],
             "p": [item.p for item in cut.groups],
         },
-        note=f"Error: {_ERRORS[cut.unit]}, on rows that did not find the group.",
+        note=f"Error: {_ERRORS[cut.unit]}, on rows that did not find the group.{_left_out(cut)}",
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from itertools import combinations
 from typing import Any
 
@@ -27,11 +28,11 @@ from sklearn.tree import DecisionTreeRegressor
 
 from roadworthy.measures.weak_slices.axes import Axis
 
-__all__ = ["Candidate", "find", "inside", "score_of"]
+__all__ = ["MOST_PAIRED", "Candidate", "find", "inside", "score_of"]
 
 _FINALISTS = 3
 _DEPTH = 3
-_MOST_PAIRED = 40
+MOST_PAIRED = 40
 """With more axes than these, only so many that tell most by themselves are combined in pairs."""
 
 _LEAST_SCORE = 1.5
@@ -71,7 +72,7 @@ def score_of(group: _Set, loss: _Floats) -> float:
     return excess * math.sqrt(within * (1 - within / n)) / max(float(loss.std()), 1e-300)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Field:
     """Rows to search: codes of every axis, their loss, and what a group must have.
 
@@ -85,14 +86,29 @@ class _Field:
     effect: float
     counted: bool
 
+    @cached_property
+    def alone(self) -> list[Candidate]:
+        """The best interval or level of each axis by itself."""
+        everything = np.ones(len(self.loss), dtype=bool)
+        return [_along(self, place, everything, {}) for place in range(len(self.axes))]
+
+    @cached_property
+    def total(self) -> float:
+        """The sum of all losses."""
+        return float(self.loss.sum())
+
+    @cached_property
+    def spread(self) -> float:
+        """Their deviation, never nothing."""
+        return max(float(self.loss.std()), 1e-300)
+
     def scores(self, rows: _Floats, loss: _Floats) -> _Floats:
         """Score of groups with so many rows and such a sum of loss; −inf where a group may not be."""
-        n, total = len(self.loss), float(self.loss.sum())
+        n, total = len(self.loss), self.total
         allowed = (rows >= self.least) & (2 * rows <= n)
         safe, own = np.where(allowed, rows, 1.0), np.where(allowed, loss, 0.0)
         excess = own / safe - (total - own) / (n - safe)
-        spread = max(float(self.loss.std()), 1e-300)
-        score = excess * np.sqrt(safe * (1 - safe / n)) / spread
+        score = excess * np.sqrt(safe * (1 - safe / n)) / self.spread
         score = np.where(allowed & (excess >= self.effect), score, -np.inf)
         if self.counted:
             near = score >= max(float(score.max(initial=0.0)) - _BAND, 0.0)
@@ -153,8 +169,15 @@ def _log_likelihood(hits: Any, rows: Any) -> Any:
 
 
 def _one(rows: _Field) -> Candidate | None:
-    everything = np.ones(len(rows.loss), dtype=bool)
-    return _better([_along(rows, place, everything, {}) for place in range(len(rows.axes))])
+    return _better(rows.alone)
+
+
+@cache
+def _intervals(bins: int) -> tuple[_Codes, _Codes]:
+    """The first bin of every interval of so many bins, and the one after its last."""
+    low, high = np.triu_indices(bins + 1, k=1)
+    low.flags.writeable = high.flags.writeable = False
+    return low, high
 
 
 def _along(rows: _Field, place: int, among: _Set, others: dict[int, _Set]) -> Candidate:
@@ -169,7 +192,7 @@ def _along(rows: _Field, place: int, among: _Set, others: dict[int, _Set]) -> Ca
     if axis.ordered:
         bins = len(axis.edges)
         counts, losses = (np.concatenate([[0.0], np.cumsum(part[:bins])]) for part in (count, loss))
-        low, high = np.triu_indices(bins + 1, k=1)
+        low, high = _intervals(bins)
         ranges = rows.scores(counts[high] - counts[low], losses[high] - losses[low])
         widest = int(np.argmax(ranges)) if len(ranges) else 0
         if len(ranges) and ranges[widest] > score:
@@ -198,7 +221,7 @@ def _likely(scores: _Floats, low: _Codes, high: _Codes, best: int) -> tuple[int,
 
 def _two(rows: _Field) -> Candidate | None:
     coarse = [axis.coarse[codes] for axis, codes in zip(rows.axes, rows.codes, strict=True)]
-    places = _telling(rows) if len(rows.axes) > _MOST_PAIRED else range(len(rows.axes))
+    places = _telling(rows) if len(rows.axes) > MOST_PAIRED else range(len(rows.axes))
     pairs = [_pair(rows, coarse, first, second) for first, second in combinations(places, 2)]
     finalists = sorted(pairs, key=lambda item: -item.score)[:_FINALISTS]
     return _better([_moved(rows, candidate) for candidate in finalists if np.isfinite(candidate.score)])
@@ -206,9 +229,8 @@ def _two(rows: _Field) -> Candidate | None:
 
 def _telling(rows: _Field) -> list[int]:
     """The axes that alone tell most of the loss, in their order: of hundreds, not every pair can be looked at."""
-    everything = np.ones(len(rows.loss), dtype=bool)
-    alone = [_along(rows, place, everything, {}).score for place in range(len(rows.axes))]
-    return sorted(np.argsort(-np.array(alone), kind="stable")[:_MOST_PAIRED].tolist())
+    alone = [candidate.score for candidate in rows.alone]
+    return sorted(np.argsort(-np.array(alone), kind="stable")[:MOST_PAIRED].tolist())
 
 
 def _pair(rows: _Field, coarse: list[_Codes], first: int, second: int) -> Candidate:

@@ -27,12 +27,20 @@ _SAMPLE = 200_000
 _WHOLE_CELLS = 20_000_000
 
 
-def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None = None, source_name: str) -> Inference:
+def infer(
+    frame: pl.LazyFrame | pl.DataFrame,
+    *,
+    target: str,
+    task: Task | None = None,
+    source_name: str,
+    leaks: bool = True,
+) -> Inference:
     """The first project for these rows.
 
     ``frame`` holds raw rows (text or native types); ``source_name`` is what a person reads about where they came
-    from. Raises SourceError for a table without rows or with a reserved column name, TargetError when the target
-    lacks or cannot be learned from.
+    from. Without ``leaks`` none are looked for, which takes most of the time on a wide table: then no column is left
+    out for giving the answer away. Raises SourceError for a table without rows or with a reserved column name,
+    TargetError when the target lacks or cannot be learned from.
     """
     lazy = frame.lazy()
     schema = lazy.collect_schema()
@@ -51,7 +59,7 @@ def infer(frame: pl.LazyFrame | pl.DataFrame, *, target: str, task: Task | None 
     chosen, positive, sentences = task_of(profiles[target], clean.get_column(target), task)
     notes = [Note(target, "task", sentence) for sentence in sentences]
     roles = roles_of(profiles, target, clean)
-    findings = find_leaks(clean, target, chosen, positive, _inputs(profiles, roles, target))
+    findings = find_leaks(clean, target, chosen, positive, _inputs(profiles, roles, target)) if leaks else []
     for finding in findings:
         if finding.details["exclude"]:
             roles.exclude.setdefault(finding.subject, str(finding.details["reason"]))

@@ -1,0 +1,158 @@
+"""What the world sends: each fault gets a 4xx that names it, none a 5xx, and the server is as well afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Start = Callable[..., Any]
+SOUND = {"a": 1.0, "b": 0.2, "c": 0.0}
+
+
+def said(port: int, request: bytes, *, timeout: float = 30) -> tuple[int, dict[str, Any]]:
+    """One raw request on a connection of its own, and how it was answered: status 0 where the connection just ended."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+        with contextlib.suppress(ConnectionError):  # it may answer, and close, before a body is through
+            connection.sendall(request)
+        return read(connection)
+
+
+def read(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    """One answer."""
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        while b"\r\n\r\n" not in answer or len(answer) < _whole(answer):
+            part = connection.recv(65536)
+            if not part:
+                break
+            answer += part
+    if not answer:
+        return 0, {}
+    body = answer.partition(b"\r\n\r\n")[2]
+    found = json.loads(body) if body[:1] in {b"{", b"["} else {"text": body.decode("latin-1")}
+    return int(answer.split(b" ", 2)[1]), found
+
+
+def _whole(answer: bytes) -> int:
+    head = answer.partition(b"\r\n\r\n")[0]
+    length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
+    return len(head) + 4 + int(length.partition(b":")[2])
+
+
+def posted(body: bytes, *, headers: str = "", path: str = "/predict", kind: str = "application/json") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n{headers}content-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def row(**changes: object) -> bytes:
+    return posted(json.dumps({"row": {**SOUND, **changes}}).encode())
+
+
+def text(body: str) -> bytes:
+    return posted(body.encode())
+
+
+CASES: dict[str, tuple[bytes, int, str]] = {
+    "a text for a number": (row(b="much"), 422, "row.b"),
+    "a boolean for a number": (row(b=True), 422, "row.b"),
+    "a list for a number": (row(b=[1]), 422, "row.b"),
+    "an unknown field": (row(d=1), 422, "row.d"),
+    "a missing field": (text('{"row": {"a": 1, "b": 2}}'), 422, "row.c"),
+    "NaN": (text('{"row": {"a": NaN, "b": 2, "c": 3}}'), 422, "row.a"),
+    "Infinity": (text('{"rows": [{"a": 1, "b": -Infinity, "c": 3}]}'), 422, "rows.b"),
+    "beyond a double": (text('{"row": {"a": 1e999, "b": 2, "c": 3}}'), 422, "row.a"),
+    "beyond 64 bits": (text('{"row": {"a": 1' + "0" * 30 + ', "b": 2, "c": 3}}'), 422, "row.a"),
+    "no rows": (text('{"rows": []}'), 422, "rows"),
+    "a row that is none": (text('{"rows": [7]}'), 422, "rows"),
+    "truncated": (text('{"row": {"a": 1'), 400, "JSON"),
+    "empty": (text(""), 400, "empty"),
+    "no JSON": (text("a=1&b=2"), 400, "JSON"),
+    "no UTF-8": (posted(b'{"row": {"a": "\xff\xfe"}}'), 400, "JSON"),
+    "nested": (text('{"row":' + "[" * 50_000), 400, "nests"),
+    "another form": (text('{"instances": [[1, 2, 3]]}'), 400, "row"),
+    "another type of content": (posted(b"a", kind="application/x-www-form-urlencoded"), 415, "content-type"),
+    "compressed": (posted(b"\x1f\x8b", headers="content-encoding: gzip\r\n"), 415, "content-encoding"),
+    "no such path": (posted(b"{}", path="/predictions"), 404, "/predict"),
+    "another method": (b"PUT /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 405, "POST"),
+    "a deadline that is none": (posted(b"{}", headers="x-deadline-ms: soon\r\n"), 400, "x-deadline-ms"),
+    "a deadline that is over": (posted(b"{}", headers="x-deadline-ms: -1\r\n"), 400, "x-deadline-ms"),
+    "said to be 100 MB": (b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 104857600\r\n\r\n", 413, "MiB"),
+    "20 MB in chunks": (
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 320
+        + b"0\r\n\r\n",
+        413,
+        "MiB",
+    ),
+    "a length that is none": (b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: ten\r\n\r\n", 400, ""),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n", 400, ""),
+}
+
+
+def test_every_fault_gets_a_4xx_that_names_it_and_nothing_is_the_worse_for_it(serving: Start, pair: Path) -> None:
+    server = serving(pair, "--log", "off")
+    wrong = []
+    for name, (request, status, words) in CASES.items():
+        code, answer = said(server.port, request)
+        if code != status or words not in json.dumps(answer):
+            wrong.append((name, code, answer))
+    assert not wrong
+    code, answer = said(server.port, row())
+    assert code == 200
+    assert 0 <= answer["predictions"][0]["score"] <= 1
+
+
+def test_a_body_that_comes_byte_by_byte_is_not_waited_for_and_delays_nobody(serving: Start, pair: Path) -> None:
+    server = serving(pair, "--log", "off")
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(30)]
+    try:
+        for connection in slow:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+        begun = time.perf_counter()
+        assert all(said(server.port, row())[0] == 200 for _ in range(20))
+        assert time.perf_counter() - begun < 5
+        code, answer = read(slow[0])
+        assert code == 408
+        assert "1,000 bytes" in answer["error"]
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_one_bad_request_among_eight_at_once_fails_alone(serving: Start, pair: Path) -> None:
+    server = serving(pair, "--log", "off")
+    requests = [row(b=None if at != 5 else "x", a=float(at)) for at in range(8)]
+    connections = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in requests]
+    try:
+        for connection, request in zip(connections, requests, strict=True):
+            connection.sendall(request)
+        codes = [read(connection)[0] for connection in connections]
+    finally:
+        for connection in connections:
+            connection.close()
+    assert codes == [200] * 5 + [422] + [200] * 2
+
+
+def test_what_it_says_of_itself_is_what_machines_expect(serving: Start, pair: Path) -> None:
+    server = serving(pair, "--log", "off")
+
+    def looked(path: str) -> tuple[int, dict[str, Any]]:
+        return said(server.port, f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+
+    assert looked("/livez")[0] == 200
+    code, ready = looked("/readyz")
+    assert (code, ready["ready"], ready["version"]) == (200, True, "pair-1")
+    said(server.port, row())
+    said(server.port, row(b="x"))
+    code, metrics = looked("/metrics")
+    assert 'roadworthy_requests_total{route="predict",code="200"} 1' in metrics["text"]
+    assert 'roadworthy_requests_total{route="predict",code="422"} 1' in metrics["text"]
+    code, document = looked("/openapi.json")
+    assert code == 200
+    example = document["components"]["schemas"]["Row"]["examples"][0]
+    assert said(server.port, posted(json.dumps({"row": example}).encode()))[0] == 200
