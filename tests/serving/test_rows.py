@@ -44,15 +44,19 @@ SOUND: dict[str, Any] = {
 }
 
 
-def reader(columns: Mapping[str, ColumnContract] = COLUMNS, inputs: tuple[str, ...] = INPUTS) -> RowReader:
+def reader(
+    columns: Mapping[str, ColumnContract] = COLUMNS, inputs: tuple[str, ...] = INPUTS, personal: tuple[str, ...] = ()
+) -> RowReader:
     """A reader of a contract, without a model: it asks its predictor for nothing but the contract's plan."""
     contract = Contract(columns=dict(columns))
     parts = SimpleNamespace(
-        contract=SimpleNamespace(contract=contract, inputs=inputs, entity="who", time="", target="y"),
+        contract=SimpleNamespace(
+            contract=contract, inputs=inputs, entity="who", time="", target="y", personal=personal
+        ),
         cleaning=CleaningPlan.build(contract, "", "y"),
         optional=frozenset(columns) - set(inputs),
         aggregates=(),
-        hidden=lambda frame: frame,
+        hidden=lambda frame: frame.with_columns((pl.col(name) + "#") for name in personal if name in frame.columns),
     )
     return RowReader(cast("Any", parts))
 
@@ -217,3 +221,12 @@ def test_columns_of_any_name_are_fields() -> None:
     found = reader({**odd, "who": COLUMNS["who"], "y": COLUMNS["y"]}, names)
     (row,) = found.read(json.dumps({"row": dict(zip(names, range(6), strict=True))}).encode())
     assert [found.named(row)[name] for name in names] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_entity_that_the_model_reads_travels_once_and_a_personal_one_never_in_the_clear() -> None:
+    row = json.dumps({"row": {**SOUND, "who": "ann"}}).encode()
+    plain = reader(inputs=(*INPUTS, "who"))
+    assert plain.kept == ()
+    assert plain.named(plain.read(row)[0])["who"] == "ann"
+    hidden = reader(inputs=(*INPUTS, "who"), personal=("who",))
+    assert hidden.named(hidden.read(row)[0])["who"] == "ann#"

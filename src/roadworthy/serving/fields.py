@@ -24,7 +24,9 @@ __all__ = ["Field", "Part", "field_of", "micros"]
 Part = Literal["number", "text", "time"]
 """How a field travels: numbers in one matrix of doubles, texts and times in columns of their own."""
 
-_EXACT = 2.0**53
+_EXACT = 2.0**53 - 1
+"""Up to here a double tells every whole number from its neighbours; what lies beyond is the plan's to judge."""
+
 _NUMERIC = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.BOOLEAN)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,9 +52,13 @@ class Field:
     expected: str
 
 
-def field_of(name: str, column: ColumnContract, *, required: bool) -> Field:
-    """The field of a contract column. Where it is not ``required`` a missing value is never a fault of the row."""
+def field_of(name: str, column: ColumnContract, *, required: bool, hide: bool = False) -> Field:
+    """The field of a contract column. Where it is not ``required`` a missing value is never a fault of the row.
+
+    ``hide``: its values are personal, so that none of them is clean as it comes.
+    """
     kind, doubt = _READERS[column.type](column)
+    doubt = _always if hide else doubt
     if not required or column.missing is MissingPolicy.ALLOW:
         kind = kind | None
     part: Part = "number" if column.type in _NUMERIC else "time" if column.type is ColumnType.TIME else "text"

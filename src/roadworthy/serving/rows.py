@@ -73,12 +73,15 @@ class RowReader:
         columns = contract.contract.columns
         aggregates = predictor.aggregates
         read = {name for name in contract.inputs if name in columns} | predictor.cleaning.looked_at - {contract.target}
+        personal = frozenset(contract.personal)
         found = [
-            field_of(name, columns[name], required=name not in predictor.optional) for name in columns if name in read
+            field_of(name, columns[name], required=name not in predictor.optional, hide=name in personal)
+            for name in columns
+            if name in read
         ]
         found += [_given(name) for name in aggregates]
         self.fields = tuple(field for part in ("number", "text", "time") for field in found if field.part == part)
-        self.kept = tuple(name for name in (contract.entity, contract.time) if name)
+        self.kept = tuple(name for name in (contract.entity, contract.time) if name and name not in read)
         self.ignored = tuple(name for name in columns if name not in read and name not in self.kept)
         self.known = frozenset({*columns, *aggregates})
         self.numbers = sum(field.part == "number" for field in self.fields)
