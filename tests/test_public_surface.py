@@ -14,7 +14,8 @@ from roadworthy import api, errors, protocols, testing
 
 HEAVY = ("polars", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "lightgbm", "onnx", "onnxruntime", "sqlalchemy",
          "altair", "vl_convert", "sqlglot", "cryptography", "jinja2")  # fmt: skip
-CALLS = ["attest", "init", "inspect", "predict", "promote", "run", "score", "status", "trace", "waive"]
+CALLS = ["AsyncClient", "Client", "attest", "init", "inspect", "key", "package", "predict", "promote", "run", "score",
+         "serve", "status", "trace", "waive"]  # fmt: skip
 
 
 def test_the_package_has_one_call_per_command() -> None:
@@ -25,7 +26,8 @@ def test_the_package_has_one_call_per_command() -> None:
 
 def test_the_api() -> None:
     assert sorted(api.__all__) == [
-        "InitResult", "Inspection", "Prediction", "RunOutcome", "ScoreResult", "SignedView", *CALLS,
+        "AsyncClient", "Client", "InitResult", "Inspection", "KeyView", "Packaged", "Prediction", "RunOutcome",
+        "ScoreResult", "Served", "Serving", "SignedView", *CALLS[2:],
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 
@@ -91,7 +93,7 @@ def test_the_conformance_checks_are_public() -> None:
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(AttributeError, match="it has attest, init, inspect"):
+    with pytest.raises(AttributeError, match="it has AsyncClient, Client, attest, init, inspect"):
         roadworthy.train  # noqa: B018 - the look-up is what is tested
 
 

@@ -3,8 +3,9 @@
 The public calls, one per command; importing this package is free, a call imports what it needs.
 
 >>> import roadworthy as rw
->>> sorted(rw.__all__)
-['attest', 'init', 'inspect', 'predict', 'promote', 'run', 'score', 'status', 'trace', 'waive']
+>>> sorted(rw.__all__)  # doctest: +NORMALIZE_WHITESPACE
+['AsyncClient', 'Client', 'attest', 'init', 'inspect', 'key', 'package', 'predict', 'promote', 'run', 'score',
+ 'serve', 'status', 'trace', 'waive']
 """
 
 from __future__ import annotations
@@ -12,9 +13,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from roadworthy.api import attest, init, inspect, predict, promote, run, score, status, trace, waive
+    from roadworthy.api import (
+        AsyncClient,
+        Client,
+        attest,
+        init,
+        inspect,
+        key,
+        package,
+        predict,
+        promote,
+        run,
+        score,
+        serve,
+        status,
+        trace,
+        waive,
+    )
 
-__all__ = ["attest", "init", "inspect", "predict", "promote", "run", "score", "status", "trace", "waive"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "attest",
+    "init",
+    "inspect",
+    "key",
+    "package",
+    "predict",
+    "promote",
+    "run",
+    "score",
+    "serve",
+    "status",
+    "trace",
+    "waive",
+]
 __version__ = "0.1.0"
 
 

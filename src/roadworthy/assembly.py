@@ -17,13 +17,14 @@ import msgspec
 
 from roadworthy.adapters.keys import Keys, create_keys, load_keys
 from roadworthy.adapters.lake import Lake
-from roadworthy.adapters.sources import frame_source, open_source
 from roadworthy.adapters.trainers import trainer_named
 from roadworthy.errors import RegistryError, UnknownName, UsageError
 from roadworthy.formats.bundle import OpenBundle, read_bundle, require_registered
 from roadworthy.formats.project import read_project
+from roadworthy.lifecycle.api_keys import KeyRecord
 from roadworthy.lifecycle.registry import CHAMPION, Registry
 from roadworthy.protocols import Reporter, Source
+from roadworthy.records.digests import Digest
 from roadworthy.records.project import ProjectSpec
 from roadworthy.records.version import Version
 from roadworthy.serving.predictor import BundlePredictor
@@ -33,17 +34,22 @@ from roadworthy.transforms.cleaning import contract_for_hashed
 
 if TYPE_CHECKING:
     from roadworthy.pipeline import World
+    from roadworthy.serving.engine import Engine
 
 __all__ = [
     "PROJECT_FILE",
     "REPORT_FILE",
     "Project",
+    "Seen",
     "SystemClock",
+    "engine",
     "is_project",
     "open_project",
     "opened_registry",
     "predictor",
+    "seen",
     "source_of",
+    "watched_registry",
     "world",
 ]
 
@@ -117,9 +123,9 @@ def project_keys(project: Project) -> Keys:
 
 
 @contextmanager
-def opened_registry(project: Project) -> Iterator[Registry]:
-    """The project's registry, closed at the end."""
-    registry = Registry(project.settings.registry, SystemClock())
+def opened_registry(project: Project, *, watched: bool = False) -> Iterator[Registry]:
+    """The project's registry, closed at the end; ``watched`` neither creates nor migrates it."""
+    registry = Registry(project.settings.registry, SystemClock(), watched=watched)
     try:
         yield registry
     finally:
@@ -129,6 +135,7 @@ def opened_registry(project: Project) -> Iterator[Registry]:
 @contextmanager
 def world(project: Project, reporter: Reporter, *, source: Source | None = None) -> Iterator[World]:
     """Everything a run needs. ``source`` replaces the declared one (frames from Python)."""
+    from roadworthy.adapters.sources import open_source  # noqa: PLC0415 - Arrow; a server needs none of it
     from roadworthy.pipeline import World, check_plans  # noqa: PLC0415 - all of training; predictions need none of it
 
     check_plans(project.spec, project.lines, project.file.name)
@@ -148,6 +155,8 @@ def world(project: Project, reporter: Reporter, *, source: Source | None = None)
 
 def source_of(data: Any) -> Source:
     """Rows that a call names: a path, URL or mapping (from the working directory), or a frame from Python."""
+    from roadworthy.adapters.sources import frame_source, open_source  # noqa: PLC0415 - as above
+
     if isinstance(data, Path):
         return open_source(str(data), Path.cwd())
     return open_source(data, Path.cwd()) if isinstance(data, str | Mapping) else frame_source(data)
@@ -190,3 +199,45 @@ def predictor(project: Project, bundle: OpenBundle, *, threads: int = 1) -> Bund
     """The bundle, ready to answer, with the project's own hashing of personal columns."""
     hasher = load_keys(project.folder).hasher
     return BundlePredictor(bundle, hash_personal=hasher.hash, hashing_key=hasher.fingerprint, threads=threads)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server knows of the registry: all it takes to serve, and to notice that something changed since.
+
+    ``link`` is the newest link of the audit chain when it was read. ``fallback`` is the champion before ``version``.
+    """
+
+    link: tuple[int, Digest]
+    version: Version
+    fallback: Version | None
+    trusted: tuple[bytes, ...]
+    keys: tuple[KeyRecord, ...]
+
+
+def watched_registry(project: Project) -> Registry:
+    """The registry for whoever follows it: it may be gone and come back, and nothing creates it anew."""
+    return Registry(project.settings.registry, SystemClock(), watched=True)
+
+
+def seen(project: Project, registry: Registry, wanted: str) -> Seen:
+    """What the registry says now of the version that a server serves. A change meanwhile shows in the next ``link``."""
+    name = project.spec.name
+    link = registry.newest()
+    version = chosen_version(registry, name, wanted)
+    return Seen(
+        link=link,
+        version=version,
+        fallback=registry.before(name) if wanted == CHAMPION else None,
+        trusted=registry.trusted_keys(),
+        keys=registry.api_keys(),
+    )
+
+
+def engine(project: Project, known: Seen, version: Version) -> Engine:
+    """A registered version, verified, warm and self-tested; BundleError when the lake holds another in its place."""
+    from roadworthy.serving.engine import Engine  # noqa: PLC0415 - only a server needs it
+
+    folder = Lake(project.settings.lake).path("package", version.digest) / "bundle"
+    bundle = require_registered(read_bundle(folder, known.trusted), version)
+    hasher = load_keys(project.folder).hasher
+    return Engine(bundle, version.title, hash_personal=hasher.hash, hashing_key=hasher.fingerprint)

@@ -133,8 +133,12 @@ def serving(tmp_path: Path) -> Iterator[Start]:
     for server in started:
         if server.process.poll() is None:
             children = server.workers()
-            server.process.kill()
-            server.process.wait(10)
+            server.process.terminate()
+            try:
+                server.process.wait(10)
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+                server.process.wait(10)
             for child in children:
                 _kill(child)
         if server.process.stdout is not None:

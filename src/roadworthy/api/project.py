@@ -26,7 +26,7 @@ from roadworthy.testing import SilentReporter
 from roadworthy.transforms.inference import Inference, infer
 from roadworthy.views import report_view, with_charts
 
-__all__ = ["InitResult", "RunOutcome", "init", "run"]
+__all__ = ["InitResult", "RunOutcome", "check_name", "init", "name_from", "remarks", "run", "write_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +70,26 @@ def init(
         raise UsageError(
             f"{file} exists already", next_step="edit it, or let `roadworthy init … --force` write it anew"
         )
-    _check_name(name)
+    check_name(name)
     written = source_as_written(data, home)
     source = assembly.source_of(data)
     chosen = None if task is None else _task(task)
     inference = infer(source.scan(), target=target, task=chosen, source_name=source.describe())
-    spec = _first_spec(inference, written, name or _name_from(written))
-    text = write_project(spec, _remarks(inference))
-    parse_project(text, folder=home)  # a file that would be refused is never written
+    spec = _first_spec(inference, written, name or name_from(written))
+    write_first(file, spec, remarks(inference))
+    return InitResult(file, spec, inference)
+
+
+def write_first(file: Path, spec: ProjectSpec, said: Mapping[str, str]) -> None:
+    """Write a project file, with what is ``said`` above its keys, and make the project's keys.
+
+    A file that would be refused is never written.
+    """
+    text = write_project(spec, said)
+    parse_project(text, folder=file.parent)
     with whole_file(file) as fresh:
         fresh.write_text(text, encoding="utf-8")
     assembly.project_keys(assembly.open_project(file))
-    return InitResult(file, spec, inference)
 
 
 def _task(task: Task | str) -> Task:
@@ -91,7 +99,7 @@ def _task(task: Task | str) -> Task:
         raise UnknownName("task", str(task), Task, next_step="leave --task out to have it inferred") from None
 
 
-def _name_from(source: str | dict[str, Any]) -> str:
+def name_from(source: str | dict[str, Any]) -> str:
     """A name of ASCII letters, digits and dashes, after the file; "model" where there is none."""
     stem = Path(source).name.split(".")[0] if isinstance(source, str) else ""
     return _as_name(stem) or "model"
@@ -102,7 +110,8 @@ def _as_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-").lower()
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """UsageError for what cannot be a project's name; an empty one is none."""
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UsageError(
             f"{name!r} cannot be a project's name",
@@ -140,7 +149,7 @@ _TABLE_OF_KIND = {"task": "project.task", "time": "data.time", "entity": "data.e
 _SAID_ONCE = 3  # columns of which the same is said
 
 
-def _remarks(found: Inference) -> dict[str, str]:
+def remarks(found: Inference) -> dict[str, str]:
     """Each note above the key that it explains."""
     remarks: dict[str, list[str]] = {}
     alike: dict[str, list[str]] = {}

@@ -118,6 +118,11 @@ class GraphModel:
         """The columns that a frame must have; empty for a plain model, which takes them in order."""
         return () if self._plain() else tuple(node.name for node in self.inputs if node.name not in self._masks)
 
+    @property
+    def score_output(self) -> str:
+        """The name of the output that scores are read from."""
+        return self._output
+
     def feed(self, frame: pl.DataFrame) -> Feed:
         """Arrays for one run. Null → mask true and value 0, "" or false; times → int64 microseconds since 1970.
 

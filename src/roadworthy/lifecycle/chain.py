@@ -21,7 +21,20 @@ from roadworthy.lifecycle import schema
 from roadworthy.records.digests import Digest, digest_data
 from roadworthy.records.version import AuditEntry
 
-__all__ = ["GENESIS", "append", "broken", "last_move", "links", "looked", "registered", "signed", "trusted"]
+__all__ = [
+    "GENESIS",
+    "api_keys",
+    "append",
+    "broken",
+    "last_move",
+    "links",
+    "looked",
+    "moves",
+    "newest",
+    "registered",
+    "signed",
+    "trusted",
+]
 
 GENESIS: Digest = "sha256:" + "0" * 64
 """What the first link names as its previous one."""
@@ -43,6 +56,13 @@ def links(connection: Connection) -> tuple[AuditEntry, ...]:
         previous = entry.hash
         entries.append(entry)
     return tuple(entries)
+
+
+def newest(connection: Connection) -> tuple[int, Digest]:
+    """Number and hash of the newest link, without verifying any: cheap, and another after every change."""
+    table = schema.audit
+    row = connection.execute(select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)).first()
+    return (0, GENESIS) if row is None else (row.sequence, row.hash)
 
 
 def append(
@@ -78,12 +98,19 @@ def registered(chain: Links, name: str) -> dict[int, Mapping[str, Any]]:
 
 def last_move(chain: Links, name: str, alias: str) -> int | None:
     """Where the newest promotion put an alias; None when there was none."""
-    for link in reversed(chain):
-        if link.action == "promote" and link.details.get("alias") == alias:
-            number = int(link.details["to"])
-            if link.subject == f"{name}-{number}":
-                return number
-    return None
+    found = moves(chain, name, alias)
+    return found[-1] if found else None
+
+
+def moves(chain: Links, name: str, alias: str) -> list[int]:
+    """Where every promotion put an alias, oldest first."""
+    return [
+        number
+        for link in chain
+        if link.action == "promote"
+        and link.details.get("alias") == alias
+        and link.subject == f"{name}-{(number := int(link.details['to']))}"
+    ]
 
 
 def signed(chain: Links, project: str) -> dict[int, Digest]:
@@ -93,6 +120,11 @@ def signed(chain: Links, project: str) -> dict[int, Digest]:
         for link in chain
         if link.action in {"attest", "waive", "revoke"} and link.details.get("project") == project
     }
+
+
+def api_keys(chain: Links) -> dict[str, Digest]:
+    """The API keys: id → the digest of the record as it was last written."""
+    return {link.subject: str(link.details["record"]) for link in chain if link.action in {"key create", "key revoke"}}
 
 
 def trusted(chain: Links) -> set[Digest]:

@@ -1,21 +1,23 @@
 """The registry's database: which kinds there are, and how a transaction begins in each.
 
-In: a database URL. Out: two engines, for reading and for changing. Laws: one change at a time, across processes
-and machines; all reads of one transaction see one state; the password is in no message.
+In: a database URL. Out: two engines, for reading and for changing, or one for watching. Laws: one change at a time,
+across processes and machines; all reads of one transaction see one state; the password is in no message.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
 
 from roadworthy.errors import MissingExtra, Problem, RegistryError
 
-__all__ = ["engines", "parsed_url"]
+__all__ = ["engines", "parsed_url", "watching"]
 
 _LOCK = 0x726F6164776F7274  # "roadwort": the registry's advisory lock in a PostgreSQL database
 _EXPECTED = "set it to, for example, sqlite:////path/registry.db or postgresql://user@host/name"
@@ -42,6 +44,19 @@ def engines(url: URL) -> tuple[Engine, Engine]:
     return _postgres(url)
 
 
+def watching(url: URL) -> Engine:
+    """An engine for looking at a registry that may go and come back: it creates nothing and keeps no file open."""
+    if url.get_backend_name() != "sqlite":
+        return _postgres(url, pool_pre_ping=True)[0]
+    path = Path(url.database or "").absolute()
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True), poolclass=NullPool
+    )
+    event.listen(engine, "connect", _sqlite_settings)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
 def _sqlite(url: URL) -> tuple[Engine, Engine]:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +80,10 @@ def _sqlite_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if changes else "BEGIN")
 
 
-def _postgres(url: URL) -> tuple[Engine, Engine]:
+def _postgres(url: URL, **options: Any) -> tuple[Engine, Engine]:
     """A change reads what was committed before it got the lock; a reader sees one snapshot."""
     try:
-        engine = create_engine(url, isolation_level="REPEATABLE READ")
+        engine = create_engine(url, isolation_level="REPEATABLE READ", **options)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             "a registry on PostgreSQL needs psycopg, which is not installed",

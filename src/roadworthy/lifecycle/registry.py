@@ -1,4 +1,4 @@
-"""The registry: versions, aliases, trusted keys, signed words, the holdout ledger, and the audit chain.
+"""The registry: versions, aliases, trusted keys, API keys, signed words, the holdout ledger, and the audit chain.
 
 In: records. Out: records. Every change is one transaction that also appends a link to the chain, so a process
 killed at any instruction leaves either the old state or the new one. The alias ``champion`` moves only to a
@@ -10,21 +10,20 @@ SQLite by default (``sqlite:///…``, write-ahead log), PostgreSQL by URL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from roadworthy.errors import PromotionRefused, RegistryError, StorageError
 from roadworthy.formats.bundle.manifest import fingerprint
+from roadworthy.lifecycle import api_keys, chain, schema, version_rows
 from roadworthy.lifecycle import attestations as signing
-from roadworthy.lifecycle import chain, schema
 from roadworthy.lifecycle.chain import GENESIS
-from roadworthy.lifecycle.opening import engines, parsed_url
+from roadworthy.lifecycle.opening import engines, parsed_url, watching
 from roadworthy.protocols import Clock
 from roadworthy.records.attestation import (
     Attestation,
@@ -49,12 +48,19 @@ _GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 
 
 class Registry:
-    """The registry at a database URL. Opening creates it, or migrates it to the newest schema."""
+    """The registry at a database URL. Opening creates it, or migrates it to the newest schema.
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    ``watched``: it is only looked at, again and again, by whoever follows it; it is neither created nor migrated, and
+    may be gone between two looks.
+    """
+
+    def __init__(self, url: str, clock: Clock, *, watched: bool = False) -> None:
         self._clock = clock
         parsed = parsed_url(url)
         self._shown = parsed.render_as_string(hide_password=True)
+        if watched:
+            self._reader = self._writer = watching(parsed)
+            return
         self._reader, self._writer = engines(parsed)
         with self._changing() as connection:
             schema.migrate(connection)
@@ -84,7 +90,7 @@ class Registry:
             last = connection.execute(select(func.max(table.c.number)).where(table.c.name == version.name)).scalar()
             number = max(last or 0, *chain.registered(links, version.name), 0) + 1
             numbered = msgspec.structs.replace(version, number=number, created_at=self._now())
-            facts, record = _facts(numbered)
+            facts, record = version_rows.facts(numbered)
             connection.execute(table.insert().values(**facts, created_at=numbered.created_at, record=record.decode()))
             facts["record"] = digest_bytes(record)
             chain.append(connection, links, "register", numbered.title, facts, at=self._now())
@@ -96,7 +102,7 @@ class Registry:
         with self._reading() as connection:
             known = chain.registered(chain.links(connection), name)
             rows = connection.execute(select(table).where(table.c.name == name).order_by(table.c.number.desc())).all()
-            found = tuple(_checked(row, known) for row in rows)
+            found = tuple(version_rows.checked(row, known) for row in rows)
         lost = sorted(set(known) - {version.number for version in found})
         if lost:
             raise chain.broken(f"{name}-{lost[0]} was registered, but is no longer in the registry")
@@ -152,6 +158,14 @@ class Registry:
                 )
             return None if number is None else self._one(connection, links, name, number)
 
+    def before(self, name: str, alias: str = CHAMPION) -> Version | None:
+        """The version that an alias pointed to before it was moved to where it is; None when there was none."""
+        with self._reading() as connection:
+            links = chain.links(connection)
+            moves = chain.moves(links, name, alias)
+            earlier = [number for number in moves if number != moves[-1]]
+            return self._one(connection, links, name, earlier[-1]) if earlier else None
+
     # the holdout ledger
 
     def look(self, holdout: Digest, subject: Digest) -> int:
@@ -178,6 +192,25 @@ class Registry:
         """Public keys, PEM; RegistryError when one of them was not added by ``trust``."""
         with self._reading() as connection:
             return self._trusted(connection, chain.links(connection))
+
+    # API keys
+
+    def add_api_key(self, id_: str, name: str, digest: str) -> api_keys.KeyRecord:
+        """Write a fresh API key, of which ``digest`` (SHA-256, hexadecimal) is all that is kept."""
+        record = api_keys.KeyRecord(id=id_, name=name, digest=digest, created_at=self._now())
+        with self._changing() as connection:
+            api_keys.add(connection, chain.links(connection), record)
+        return record
+
+    def revoke_api_key(self, id_: str) -> api_keys.KeyRecord:
+        """Write that a key is accepted no longer; UnknownName names those that are."""
+        with self._changing() as connection:
+            return api_keys.revoke(connection, chain.links(connection), id_, at=self._now())
+
+    def api_keys(self) -> tuple[api_keys.KeyRecord, ...]:
+        """All API keys, revoked ones too; RegistryError when one is not as it was written."""
+        with self._reading() as connection:
+            return api_keys.read(connection, chain.links(connection))
 
     # signed words
 
@@ -259,6 +292,11 @@ class Registry:
         with self._reading() as connection:
             return chain.links(connection)
 
+    def newest(self) -> tuple[int, Digest]:
+        """Number and hash of the newest link, unverified: another after every change, and cheap to ask for."""
+        with self._reading() as connection:
+            return chain.newest(connection)
+
     def verify_chain(self) -> int:
         """Recompute every hash; the number of links. RegistryError names the first broken one."""
         return len(self.audit())
@@ -270,7 +308,7 @@ class Registry:
         if digest_data(news) == digest_data({"verdict": known.verdict, "evidence": known.evidence}):
             return known
         judged = msgspec.structs.replace(known, **news, report=version.report)
-        facts, record = _facts(judged)
+        facts, record = version_rows.facts(judged)
         table = schema.versions
         here = (table.c.name == known.name, table.c.number == known.number)
         connection.execute(table.update().where(*here).values(readiness=facts["readiness"], record=record.decode()))
@@ -316,7 +354,7 @@ class Registry:
         row = connection.execute(wanted).first() if 0 < number <= _GREATEST else None
         known = chain.registered(links, name)
         if row is not None:
-            return _checked(row, known)
+            return version_rows.checked(row, known)
         if number in known:
             raise chain.broken(f"{name}-{number} was registered, but is no longer in the registry")
         listed = ", ".join(map(str, sorted(known))) or "none"
@@ -350,31 +388,3 @@ class Registry:
         except SQLAlchemyError as error:
             reason = str(error).splitlines()[0]
             raise RegistryError(f"the registry {self._shown} failed: {reason}", next_step=_LOOK) from error
-
-
-def _facts(version: Version) -> tuple[dict[str, Any], bytes]:
-    """What row and link say of a version beside its record, and the record."""
-    facts = {
-        "name": version.name,
-        "number": version.number,
-        "digest": version.digest,
-        "manifest": version.manifest,
-        "readiness": version.verdict.readiness.value,
-    }
-    return facts, msgspec.json.encode(version)
-
-
-def _checked(row: Row[Any], known: dict[int, Mapping[str, Any]]) -> Version:
-    """The version in a row, if row and record are what its link in the chain says; otherwise RegistryError.
-
-    ``known`` is what the chain says was registered under the row's name.
-    """
-    title = f"{row.name}-{row.number}"
-    if row.number not in known:
-        raise chain.broken(f"{title} stands in the registry, but the audit chain does not say that it was registered")
-    details = known[row.number]
-    columns = {column: getattr(row, column) for column in ("name", "number", "digest", "manifest", "readiness")}
-    said = {column: details.get(column) for column in columns}
-    if columns != said or digest_bytes(row.record.encode()) != details.get("record"):
-        raise chain.broken(f"{title} is not as it was registered: its row was edited behind the registry's back")
-    return msgspec.json.decode(row.record, type=Version)

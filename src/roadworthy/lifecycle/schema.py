@@ -24,9 +24,21 @@ from sqlalchemy import (
 
 from roadworthy.errors import RegistryError
 
-__all__ = ["SCHEMA", "aliases", "audit", "keys", "looks", "metadata", "migrate", "schema_number", "signed", "versions"]
+__all__ = [
+    "SCHEMA",
+    "aliases",
+    "api_keys",
+    "audit",
+    "keys",
+    "looks",
+    "metadata",
+    "migrate",
+    "schema_number",
+    "signed",
+    "versions",
+]
 
-SCHEMA = 3
+SCHEMA = 4
 """The newest schema number."""
 
 metadata = MetaData()
@@ -95,6 +107,16 @@ signed = Table(
     Column("record", Text, nullable=False),  # the whole Signed as JSON, its signature and its revocation included
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the whole key, which stands nowhere
+    Column("created_at", String(40), nullable=False),
+    Column("revoked_at", String(40), nullable=False),  # empty while the key is accepted
+)
+
 
 def _first(connection: Connection) -> None:
     """Schema 1: everything above."""
@@ -115,7 +137,12 @@ def _third(connection: Connection) -> None:
     signed.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first, 2: _second, 3: _third}
+def _fourth(connection: Connection) -> None:
+    """Schema 4: API keys. What schema 3 held stays as it is."""
+    api_keys.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first, 2: _second, 3: _third, 4: _fourth}
 """Number → what leads there from the number before."""
 
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import polars as pl
-import sqlglot
-from sqlglot.errors import SqlglotError
 
 from roadworthy.errors import ExpressionError, Problem, RoadworthyError
 from roadworthy.records.contract import ColumnType
@@ -365,9 +363,11 @@ def _mentioned(form: str | Aggregate, known: set[str]) -> tuple[str, ...]:
         found = [name for text in aggregates.texts(form) for name in _mentioned(text, known)]
         by = {part.by for part in (form, *(form.ratio or ())) if part.by in known}
         return tuple(dict.fromkeys([*found, *sorted(by)]))
+    import sqlglot  # noqa: PLC0415 - as in expressions.parse
+
     try:
         tokens = sqlglot.tokenize(form)
-    except SqlglotError:
+    except sqlglot.errors.SqlglotError:
         return ()
     words = []
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import polars as pl
 from numpy.typing import NDArray
 
@@ -23,7 +24,9 @@ class OpenBooster:
     ``names`` are the columns that it was fitted on, empty where the file has none; ``width`` how many there are.
     ``task`` follows from its objective, None where that is one's own. ``matrix`` makes of a frame of its columns, in
     its order, the float64 matrix [N, width] that ``predict`` takes; ``takes_text``: some as text.
-    ``predict`` answers [N] or [N, K]. ``loader`` is the Python file with which a fresh process loads it.
+    ``predict`` answers [N] or [N, K]. ``loader`` is the Python file with which a fresh process loads it. ``graph``
+    gives the same as one ONNX graph from that matrix to those answers, None where none is known; ``levels`` are the
+    texts behind the codes of each column of text, in order.
     """
 
     file: Path
@@ -36,6 +39,8 @@ class OpenBooster:
     loader: Path
     takes_text: bool = False
     notes: tuple[str, ...] = ()
+    graph: Callable[[], onnx.ModelProto] | None = None
+    levels: tuple[tuple[str, ...], ...] = ()
 
 
 def numbers_matrix(frame: pl.DataFrame) -> NDArray[np.float64]:

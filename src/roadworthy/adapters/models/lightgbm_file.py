@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from roadworthy.adapters.models.booster import OpenBooster, numbers_matrix
 from roadworthy.adapters.models.lightgbm_audit import header_of, lightgbm_faults
+from roadworthy.adapters.models.lightgbm_graph import lightgbm_graph
 from roadworthy.errors import ModelError, Problem
 from roadworthy.records.digests import digest_bytes
 from roadworthy.records.project import Task
@@ -65,6 +66,8 @@ def open_lightgbm(path: Path) -> OpenBooster:
         predict=lambda x: np.asarray(booster.predict(x, num_threads=1), dtype=np.float64),
         loader=Path(__file__).with_name("fresh_lightgbm.py"),
         takes_text=bool(levels),
+        graph=lambda: lightgbm_graph(text),
+        levels=tuple(tuple(map(str, known)) for known in levels),
     )
 
 

@@ -58,7 +58,7 @@ from roadworthy.stages.measuring import measurements
 from roadworthy.standard import CATALOGUE, Standard, judge
 from roadworthy.standard.metric import MetricKind
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Asking", "Inspection", "inspect", "inspect_subject", "refuse_tampered"]
 
 _SEED = 7
 _KEPT = {"leaks"}  # of rows that trained it a bundle's own evidence knows more than any other rows can tell
@@ -80,6 +80,22 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     notes: tuple[str, ...] = ()
     not_asked: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What a call asks for beside model and rows, in the words of ``inspect``; ``train`` are rows with labels."""
+
+    standard: Mapping[str, Any] | Path | str | None = None
+    project: Path | str = assembly.PROJECT_FILE
+    positive: str = ""
+    threshold: float | None = None
+    train: Given | None = None
+    time: str = ""
+    entity: str = ""
+    protected: Sequence[str] = ()
+    quick: bool = False
+    retrain: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,25 +146,49 @@ def inspect(
     project is not as it was signed. A pickle is never loaded.
     """
     given = given_rows(data, y, target)
-    _refuse_tampered(project)
+    refuse_tampered(project)
     subject = subject_of(model, given.rows, given.target, project)
-    named = roles_of(given, subject, time=time, entity=entity, protected=protected)
+    asked = Asking(
+        standard=standard,
+        project=project,
+        positive=positive,
+        threshold=threshold,
+        train=None if train is None else given_rows(train, train_y, given.target),
+        time=time,
+        entity=entity,
+        protected=protected,
+        quick=quick,
+        retrain=retrain,
+    )
+    return inspect_subject(subject, given, asked, reporter)[0]
+
+
+def inspect_subject(
+    subject: Subject,
+    given: Given,
+    asking: Asking,
+    reporter: Reporter | None,
+    beside: tuple[Measurement, ...] = (),
+) -> tuple[Inspection, Evidence]:
+    """Measure a subject on labelled rows and judge it; beside the inspection the evidence before signed words count.
+
+    ``beside`` are measurements that the caller has made of the same model.
+    """
+    named = roles_of(given, subject, time=asking.time, entity=asking.entity, protected=asking.protected)
     known = _timed(_hidden(_known(subject, given), subject, named), subject, named.time)
     roles = msgspec.structs.replace(named, time=time_column(known.rows, named.time))
-    sample = _sample(known, subject, roles, positive, threshold)
-    learned = (
-        None if train is None else _learned(subject, given_rows(train, train_y, given.target), named, known, sample)
-    )
+    sample = _sample(known, subject, roles, asking.positive, asking.threshold)
+    learned = None if asking.train is None else _learned(subject, asking.train, named, known, sample)
     examined = _examined(subject, known, roles, sample, learned)
-    asked = asked_standard(standard, roles.task, subject.standard, known.rows.columns, given.target)
+    asked = asked_standard(asking.standard, roles.task, subject.standard, known.rows.columns, given.target)
     _refuse_persons(subject, roles, asked.standard)
-    brief = _brief(asked.standard, quick=quick, retrain=retrain)
+    brief = _brief(asked.standard, quick=asking.quick, retrain=asking.retrain)
     checks = (*CHECKS, _cost_check(subject, known.rows))
     found = inspect_all(examined, brief, reporter, checks)
-    required, elsewhere = asked.measurable(_measured(found, subject))
-    measured = _evidence(subject, known, sample, brief, found)
-    evidence, waivers, today = _signed_for(subject, required, measured, project)
-    return Inspection(
+    required, elsewhere = asked.measurable(_measured(found, subject) | {one.metric for one in beside})
+    measured = _evidence(subject, known, sample, brief, found, beside)
+    evidence, waivers, today = _signed_for(subject, required, measured, asking.project)
+    inspection = Inspection(
         model=subject.name,
         data=given.shown,
         task=roles.task,
@@ -159,9 +199,10 @@ def inspect(
         notes=(*roles.notes, *_notes(known, subject, elsewhere, measured)),
         not_asked={check.title: reason for check in checks if (reason := check.lacks(examined, brief))},
     )
+    return inspection, measured
 
 
-def _refuse_tampered(project: Path | str) -> None:
+def refuse_tampered(project: Path | str) -> None:
     """RegistryError where a signed word is not as it was signed: before the work, whose verdict would rest on it."""
     if assembly.is_project(project):
         opened = assembly.open_project(project)
@@ -279,8 +320,10 @@ def _cost_check(subject: Subject, rows: pl.DataFrame) -> Check:
     return Check(name="cost", title="cost of a prediction", run=run, metrics=_COST_METRICS, lacks=lacks)
 
 
-def _evidence(subject: Subject, known: _Known, sample: Sample, brief: Brief, found: Found) -> Evidence:
-    own = (*measurements(sample, known.rows, brief.required), *_quarantined(known.scored))
+def _evidence(  # noqa: PLR0917 - everything that evidence is made of
+    subject: Subject, known: _Known, sample: Sample, brief: Brief, found: Found, beside: tuple[Measurement, ...]
+) -> Evidence:
+    own = (*beside, *measurements(sample, known.rows, brief.required), *_quarantined(known.scored))
     here = (*own, *found.measurements, *counted(found.findings))
     made = {one.metric for one in here}
     signed = tuple(one for one in subject.signed if one.metric not in made - _KEPT)

@@ -18,7 +18,7 @@ from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
 from roadworthy.standard import Standard, parse_standard
 
-__all__ = ["Asked", "asked_standard"]
+__all__ = ["Asked", "asked_standard", "standard_table"]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -42,13 +42,13 @@ def asked_standard(
     if isinstance(given, Mapping):
         table, file = dict(given), "the given standard"
     elif given is not None:
-        table, file = _table(Path(given)), Path(given).name
+        table, file = standard_table(Path(given)), Path(given).name
     else:
         return Asked(own or parse_standard({}, task), ())
     return Asked(parse_standard(table, task, columns=columns, target=target, file=file), tuple(table))
 
 
-def _table(path: Path) -> dict[str, Any]:
+def standard_table(path: Path) -> dict[str, Any]:
     """The table [standard] of a TOML file, or the whole file; UsageError where there is none."""
     expected = "a TOML file with a table [standard]"
     try:

@@ -15,6 +15,7 @@ from roadworthy.api.subjects.costing import batch_of
 from roadworthy.api.subjects.plain import Plain, all_answered, plain_subject
 from roadworthy.api.subjects.reading import chosen_columns, numbers_of, numbers_read
 from roadworthy.api.subjects.subject import Subject
+from roadworthy.graphs.foreign import Export
 from roadworthy.graphs.fresh_process import FreshCost, fresh_cost
 from roadworthy.graphs.loading import FileKind
 from roadworthy.standard.requirement import Requirement
@@ -50,8 +51,32 @@ def booster_subject(path: Path, kind: FileKind, rows: pl.DataFrame, target: str)
         cost=_Cost(booster, matrix),
         file=path,
         notes=tuple(filter(None, (chosen.note, *booster.notes))),
+        export=_exporting(booster, chosen.columns, rows),
     )
     return plain_subject(plain, rows, target)
+
+
+def _exporting(booster: OpenBooster, columns: tuple[str, ...], rows: pl.DataFrame) -> Callable[[int], Export] | None:
+    """How the booster leaves as a graph; None where none is known.
+
+    Its codes belong to the columns that hold text in the ``rows``, as LightGBM itself takes them.
+    """
+    graph = booster.graph
+    if graph is None:
+        return None
+
+    def export(outputs: int) -> Export:
+        """Asked only of a booster that has answered these rows, so that its levels and their texts are as many."""
+        typed = numbers_read(rows.select(columns)) if booster.levels else rows.select(())
+        texts = [one.name for one in typed.iter_columns() if not _holds_numbers(one)]
+        levels = dict(zip(texts, booster.levels, strict=True))
+        return Export(model=graph(), columns=columns, width=outputs, levels=levels)
+
+    return export
+
+
+def _holds_numbers(column: pl.Series) -> bool:
+    return column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)  # a tuple: equality tells them
 
 
 class _Cost:

@@ -17,12 +17,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.api.subjects.costing import batch_of
+from roadworthy.api.subjects.exporting import estimator_export
 from roadworthy.api.subjects.identity import model_digest
 from roadworthy.api.subjects.plain import Plain, all_answered, plain_subject
 from roadworthy.api.subjects.reading import numbers_read, refuse_lacking
 from roadworthy.api.subjects.subject import Subject
 from roadworthy.api.subjects.threads import Threads
 from roadworthy.errors import ModelError, Problem
+from roadworthy.graphs.foreign import Export
 from roadworthy.graphs.fresh_process import FreshCost, timed_here
 from roadworthy.measures.examined import Answer, Answered, Refit
 from roadworthy.records.project import Task
@@ -75,7 +77,22 @@ def estimator_subject(model: Any, rows: pl.DataFrame, target: str) -> Subject:
         answer=_own_errors(subject.answer),
         refit=_refit(model, form, columns, len(classes), known),
         kept=frozenset(columns) - found.read,
+        export=_export(model, given, columns, found.read, lambda frame: raw(frame).score),
     )
+
+
+def _export(
+    model: Any,
+    rows: pl.DataFrame,
+    columns: Sequence[str],
+    read: frozenset[str],
+    answer: Callable[[pl.DataFrame], NDArray[np.float64]],
+) -> Callable[[], Export] | None:
+    """How an estimator leaves as a graph; None for what is plain code. ``read`` are text columns of numbers."""
+    if not hasattr(model, "get_params"):
+        return None
+    typed = rows.with_columns(numbers_read(rows.select(read)).iter_columns()) if read else rows
+    return lambda: estimator_export(model, typed, columns, answer)
 
 
 def _prediction(model: Any, name: str) -> Callable[[Any], Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from roadworthy.errors import ModelError, Problem
+from roadworthy.graphs.readings import Reading
 from roadworthy.records.project import Task
 from roadworthy.transforms.splits import label_text
 
@@ -27,10 +28,14 @@ _SLACK = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How outputs are read. ``task`` None: the labels alone cannot tell; ``classes`` empty: likewise."""
+    """How outputs are read. ``task`` None: the labels alone cannot tell; ``classes`` empty: likewise.
+
+    ``apply`` computes what ``reading`` names.
+    """
 
     task: Task | None
     apply: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    reading: Reading
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -60,12 +65,13 @@ def link_of(
     finite = outputs[np.isfinite(outputs if outputs.ndim == 2 else outputs[:, None]).all(axis=1)]
     _refuse_other_task(task, width, names, model)
     if width == 1 and task is Task.REGRESSION:
-        return Link(Task.REGRESSION, _flat)
+        return Link(Task.REGRESSION, _flat, Reading.ESTIMATE)
     if width == 1:
         return _single(finite.reshape(-1), labels, names, known, model)
     classes, said = _classes(width, names, known, model)
-    apply, note = _several(finite, model)
-    return Link(Task.BINARY if width == 2 else Task.MULTICLASS, apply, classes, tuple(filter(None, (note, said))))
+    apply, reading, note = _several(finite, model)
+    several = Task.BINARY if width == 2 else Task.MULTICLASS
+    return Link(several, apply, reading, classes, tuple(filter(None, (note, said))))
 
 
 def _refuse_other_task(task: Task | None, width: int, names: list[str], model: str) -> None:
@@ -89,30 +95,31 @@ def _single(
                 f"{model} gives one number per row, but column {labels.name} holds {len(names)} labels",
                 problems=[Problem(f"labels {', '.join(names[:5])}…", expected="numbers, or a score for each label")],
             )
-        return Link(Task.REGRESSION, _flat)
+        return Link(Task.REGRESSION, _flat, Reading.ESTIMATE)
     task = Task.BINARY if len(names) == 2 else None
     if not _within(outputs):
         if task is None:
-            return Link(None, _flat)
+            return Link(None, _flat, Reading.ESTIMATE)
         low, high = float(outputs.min()), float(outputs.max())
         note = (
             f"the scores of {model} are no probabilities (from {low:.3g} to {high:.3g}): read as logits, "
             "through the logistic function"
         )
-        return Link(task, lambda raw: special.expit(_flat(raw)), tuple(known), (note,))
-    return Link(task, lambda raw: _clipped(_flat(raw)), tuple(known))
+        return Link(task, lambda raw: special.expit(_flat(raw)), Reading.LOGIT, tuple(known), (note,))
+    return Link(task, lambda raw: _clipped(_flat(raw)), Reading.PROBABILITY, tuple(known))
 
 
 def _several(
     outputs: NDArray[np.float64], model: str
-) -> tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], str]:
+) -> tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], Reading, str]:
     if _within(outputs):
         if bool((np.abs(outputs.sum(axis=1) - 1) <= _SLACK * 10).all()):
-            return _normalised, ""
-        return _normalised, f"the scores of {model} do not add up to 1 over the classes: each is divided by their sum"
+            return _normalised, Reading.SHARES, ""
+        said = f"the scores of {model} do not add up to 1 over the classes: each is divided by their sum"
+        return _normalised, Reading.SHARES, said
     low, high = (float(outputs.min()), float(outputs.max())) if outputs.size else (0.0, 0.0)
     note = f"the scores of {model} are no probabilities (from {low:.3g} to {high:.3g}): read as logits, through softmax"
-    return _softmax, note
+    return _softmax, Reading.LOGITS, note
 
 
 def _classes(width: int, names: list[str], known: Sequence[str], model: str) -> tuple[tuple[str, ...], str]:

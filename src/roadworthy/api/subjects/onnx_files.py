@@ -13,6 +13,7 @@ from roadworthy.api.subjects.costing import graph_cost
 from roadworthy.api.subjects.plain import Plain, all_answered, plain_subject
 from roadworthy.api.subjects.reading import chosen_columns, numbers_of
 from roadworthy.api.subjects.subject import Subject
+from roadworthy.graphs.foreign import Export, scores_only
 from roadworthy.graphs.fresh_process import FreshCost
 from roadworthy.graphs.labels import graph_labels
 from roadworthy.graphs.loading import load_graph
@@ -48,6 +49,12 @@ def onnx_subject(path: Path, rows: pl.DataFrame, target: str) -> Subject:
         cost=_Cost(model, chosen.columns, texts),
         file=path,
         notes=(chosen.note,) if chosen.note else (),
+        export=lambda outputs: Export(
+            model=scores_only(load_graph(model.content, where=path.name), model.score_output),
+            columns=chosen.columns,
+            width=outputs,
+            named=bool(graph.columns),
+        ),
     )
     subject = plain_subject(plain, rows, target)
     return dataclasses.replace(subject, graph=model, feed=lambda some: _feed(model, some, chosen.columns, texts))

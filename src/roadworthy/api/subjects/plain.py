@@ -18,6 +18,7 @@ from roadworthy.api.subjects.links import Link, link_of
 from roadworthy.api.subjects.reading import numbers_of
 from roadworthy.api.subjects.subject import Cost, Scored, Subject
 from roadworthy.errors import ModelError, Problem
+from roadworthy.graphs.foreign import Export
 from roadworthy.measures.examined import Answered
 from roadworthy.records.digests import Digest
 from roadworthy.records.project import Task
@@ -33,7 +34,8 @@ class Plain:
     """What is known of such a model before it is asked.
 
     ``texts`` are columns that it takes as text; ``as_given``: it takes columns of any type, and sees to them itself.
-    ``known`` are its labels in the order of its outputs, ``task`` what it says that it predicts.
+    ``known`` are its labels in the order of its outputs, ``task`` what it says that it predicts. ``export`` gives it as
+    a graph, of a model whose raw outputs are so many numbers a row.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Plain:
     cost: Cost | None = None
     file: Path | None = None
     notes: tuple[str, ...] = ()
+    export: Callable[[int], Export] | None = None
 
 
 def plain_subject(model: Plain, rows: pl.DataFrame, target: str) -> Subject:
@@ -54,6 +57,7 @@ def plain_subject(model: Plain, rows: pl.DataFrame, target: str) -> Subject:
     labels = rows.get_column(target)
     raw = model.raw(_fed(rows, model))
     link = link_of(raw.score[~raw.refused], labels, known=model.known, model=model.name, task=model.task)
+    export, width = model.export, 1 if raw.score.ndim == 1 else raw.score.shape[1]
 
     def scored(asked: pl.DataFrame, label: str) -> Scored:
         found = raw if asked is rows else model.raw(_fed(asked, model))
@@ -79,6 +83,8 @@ def plain_subject(model: Plain, rows: pl.DataFrame, target: str) -> Subject:
         folder_or_file=model.file,
         notes=(*model.notes, *link.notes),
         kept=model.texts,
+        export=None if export is None else lambda: export(width),
+        reading=link.reading,
     )
 
 

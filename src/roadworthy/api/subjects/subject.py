@@ -15,7 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from roadworthy.graphs.foreign import Export
 from roadworthy.graphs.fresh_process import FreshCost
+from roadworthy.graphs.readings import Reading
 from roadworthy.graphs.runner import Feed, GraphModel
 from roadworthy.measures.examined import Answer, Refit
 from roadworthy.records.digests import Digest
@@ -64,7 +66,8 @@ class Subject:
     are refused by a contract. ``folder_or_file`` is where the model stands on disk. ``cost`` measures what it costs,
     None where that cannot be told. ``notes`` say how its answers were read. ``signed`` are the measurements of a
     bundle's evidence that rows cannot make anew. ``kept`` are columns that the model takes as they were given, though
-    their text may hold numbers.
+    their text may hold numbers. ``export`` gives the model as a graph whose raw outputs are to be read as ``reading``
+    says; None for a model that lives elsewhere, or is code.
     """
 
     name: str
@@ -88,3 +91,5 @@ class Subject:
     feed: Callable[[pl.DataFrame], Feed] | None = None
     signed: tuple[Measurement, ...] = ()
     kept: frozenset[str] = frozenset()
+    export: Callable[[], Export] | None = None
+    reading: Reading | None = None

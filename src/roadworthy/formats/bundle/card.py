@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roadworthy.records.data import Split
+from roadworthy.records.digests import Digest
 from roadworthy.records.evidence import Evidence, Measurement
 from roadworthy.records.model import Choice, TrainedModel
 from roadworthy.records.project import ProjectSpec, Task
 from roadworthy.standard import CATALOGUE, format_quantity
 
-__all__ = ["model_card"]
+__all__ = ["adopted_card", "model_card"]
 
 
 def model_card(
@@ -28,22 +29,67 @@ def model_card(
     notes: Sequence[str] = (),
 ) -> str:
     """The card as Markdown, the same bytes for the same records."""
-    sections = [
-        f"# {_text(spec.name)}",
-        _what(spec, trained, choice, variant),
-        _data(spec, trained, split, evidence),
-        _columns(spec, trained),
-        _decision(spec, choice),
+    return _joined(
+        [
+            f"# {_text(spec.name)}",
+            _what(spec, trained, choice, variant),
+            _data(spec, trained, split, evidence),
+            _columns(spec, trained.features),
+            _decision(spec, choice.threshold, choice.threshold_explanation),
+            *_measured(spec, evidence),
+        ],
+        notes,
+    )
+
+
+def adopted_card(
+    spec: ProjectSpec,
+    evidence: Evidence,
+    *,
+    model: str,
+    digest: Digest,
+    columns: Sequence[str],
+    classes: Sequence[str],
+    threshold: float | None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The card of a model that others trained: ``model`` is what it was called, ``digest`` that of its file."""
+    how = f"{_code(model)}, which was trained elsewhere"
+    lines = [
+        "## Data",
+        "",
+        "- what it was trained on is not known here",
+        f"- judged on rows `{evidence.holdout[:19]}…`, looked at {_times(evidence.looks)}",
+        f"- the model as it came `{digest[:19]}…`",
+    ]
+    return _joined(
+        [
+            f"# {_text(spec.name)}",
+            _predicts(spec, classes, how),
+            "\n".join(lines + _hashed(spec)),
+            _columns(spec, columns),
+            _decision(spec, threshold, "The model's own framework decides at 0.5."),
+            *_measured(spec, evidence),
+        ],
+        notes,
+    )
+
+
+def _measured(spec: ProjectSpec, evidence: Evidence) -> list[str]:
+    """What the evidence says."""
+    return [
         _metrics(evidence),
         _sliced("By slice", [one for one in evidence.measurements if one.slice and not _cut(one)]),
         _sliced("Fairness between groups", [one for one in evidence.measurements if _cut(one) == "protected"]),
         _sliced("Robustness", [one for one in evidence.measurements if _cut(one) == "fault"]),
         _test_score(evidence),
         _limits(spec, evidence),
-        "## How it was packaged\n\n" + "\n".join(f"- {_text(note)}" for note in notes) if notes else "",
-        _VERIFY,
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _joined(sections: Sequence[str], notes: Sequence[str]) -> str:
+    packaged = "## How it was packaged\n\n" + "\n".join(f"- {_text(note)}" for note in notes) if notes else ""
+    return "\n\n".join(section for section in [*sections, packaged, _VERIFY] if section) + "\n"
 
 
 _VERIFY = """## How to verify this bundle
@@ -63,20 +109,21 @@ _NOT_SIGNED = (
 
 
 def _what(spec: ProjectSpec, trained: TrainedModel, choice: Choice, variant: str) -> str:
+    how = f"the candidate {_code(choice.candidate)} ({_text(variant)})"
+    return f"{_predicts(spec, trained.classes, how)}\n\n{_text(choice.explanation)}"
+
+
+def _predicts(spec: ProjectSpec, classes: Sequence[str], how: str) -> str:
+    """What is predicted, and with what."""
     kind = {
         Task.BINARY: "the probability of",
         Task.MULTICLASS: "the probability of each class of",
         Task.REGRESSION: "the value of",
     }[spec.task]
-    event = f" = {_code(trained.classes[1])}" if spec.task is Task.BINARY else ""
-    lines = [
-        f"Predicts {kind} {_code(spec.target)}{event} with the candidate {_code(choice.candidate)} ({_text(variant)}).",
-        "",
-        _text(choice.explanation),
-    ]
-    if spec.task is Task.MULTICLASS:
-        lines[2:2] = [f"Classes: {', '.join(map(_code, trained.classes))}.", ""]
-    return "\n".join(lines)
+    event = f" = {_code(classes[1])}" if spec.task is Task.BINARY else ""
+    sentence = f"Predicts {kind} {_code(spec.target)}{event} with {how}."
+    listed = f"\n\nClasses: {', '.join(map(_code, classes))}." if spec.task is Task.MULTICLASS else ""
+    return sentence + listed
 
 
 def _data(spec: ProjectSpec, trained: TrainedModel, split: Split, evidence: Evidence) -> str:
@@ -91,14 +138,19 @@ def _data(spec: ProjectSpec, trained: TrainedModel, split: Split, evidence: Evid
         lines.append(f"- {split.unlabelled:,} rows had no target and were set aside")
     if split.unseen_entities:
         lines.append(f"- {split.unseen_entities:,} entities of the holdout were never seen in training")
-    if spec.data.personal:
-        lines.append(f"- keyed-hashed before anything was written: {', '.join(map(_code, spec.data.personal))}")
+    lines += _hashed(spec)
     lines.append(f"- training record `{trained.digest[:19]}…`")
     return "\n".join(lines)
 
 
-def _columns(spec: ProjectSpec, trained: TrainedModel) -> str:
-    lines = ["## What it looks at", "", f"- model columns: {', '.join(map(_code, trained.features))}"]
+def _hashed(spec: ProjectSpec) -> list[str]:
+    if not spec.data.personal:
+        return []
+    return [f"- keyed-hashed before anything was written: {', '.join(map(_code, spec.data.personal))}"]
+
+
+def _columns(spec: ProjectSpec, columns: Sequence[str]) -> str:
+    lines = ["## What it looks at", "", f"- model columns: {', '.join(map(_code, columns))}"]
     for name, definition in spec.features.items():
         shown = _code(definition) if isinstance(definition, str) else "an aggregate of the entity's own past"
         lines.append(f"- declared feature {_code(name)}: {shown}")
@@ -107,11 +159,10 @@ def _columns(spec: ProjectSpec, trained: TrainedModel) -> str:
     return "\n".join(lines)
 
 
-def _decision(spec: ProjectSpec, choice: Choice) -> str:
-    if spec.task is not Task.BINARY or choice.threshold is None:
+def _decision(spec: ProjectSpec, threshold: float | None, why: str) -> str:
+    if spec.task is not Task.BINARY or threshold is None:
         return ""
-    why = _text(choice.threshold_explanation)
-    return f"## Decision\n\nPositive from a probability of {choice.threshold:.6g} on. {why}"
+    return f"## Decision\n\nPositive from a probability of {threshold:.6g} on. {_text(why)}"
 
 
 def _metrics(evidence: Evidence) -> str:
