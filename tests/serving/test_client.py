@@ -106,9 +106,12 @@ def test_a_refusal_that_says_nothing_of_when_stands() -> None:
 
 
 def test_a_call_ends_within_its_time_and_says_how_long_it_waits() -> None:
-    with scripted(BUSY, BUSY, BUSY, BUSY) as (url, got), rw.Client(url, timeout=1.5) as client:
-        with pytest.raises(ServerRefused, match="busy"):
-            client.predict(ROW)
+    with (
+        scripted(BUSY, BUSY, BUSY, BUSY) as (url, got),
+        rw.Client(url, timeout=1.5) as client,
+        pytest.raises(ServerRefused, match="busy"),
+    ):
+        client.predict(ROW)
     assert len(got) <= 2, "a third try would have come too late"
     said = [float(line.partition(b":")[2]) for one in got for line in one.split(b"\r\n") if b"deadline" in line.lower()]
     assert 1_000 < said[0] <= 1_500

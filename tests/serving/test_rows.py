@@ -148,7 +148,7 @@ def test_what_is_no_number_in_json_is_refused_at_its_field(literal: str) -> None
 
 def test_every_problem_of_every_row_comes_at_once() -> None:
     bad = {**SOUND, "age": 130, "device": "toaster", "extra": 1}
-    worse = {
+    worse: dict[str, Any] = {
         "age": None,
         "pay": "a lot",
         "wide": True,

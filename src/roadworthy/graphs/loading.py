@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
+from google.protobuf.message import DecodeError
 
 from roadworthy.errors import ModelError
 from roadworthy.graph_audit import graph_fault

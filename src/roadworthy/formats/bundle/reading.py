@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import onnx
 from cryptography.exceptions import InvalidSignature
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
+from google.protobuf.message import DecodeError
 
 from roadworthy.errors import BundleError, Problem
 from roadworthy.formats.bundle.manifest import (
