@@ -286,7 +286,7 @@ def test_a_contract_that_changes_the_models_values_is_found_out(
     assert 'sentinels = ["9"]' in file.read_text()  # as `init` reads such a column
     with pytest.raises(ModelError, match=r"answers otherwise than trees.txt") as refused:
         converted(trees, odd, file)
-    assert "row 0 of the rows" in str(refused.value)
+    assert "0 of the rows: score" in str(refused.value) or "5 of the rows: score" in str(refused.value)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -326,14 +326,16 @@ def test_labels_that_do_not_fit_the_outputs(trees: Path, linear: Any, rows: pl.D
     assert not list(tmp_path.iterdir())
 
 
-def test_a_booster_that_no_converter_is_known_for(rows: pl.DataFrame, tmp_path: Path) -> None:
+def test_xgboost_files(rows: pl.DataFrame, tmp_path: Path) -> None:
     xgboost = pytest.importorskip("xgboost")
-    names = ["a", "b", "years"]
+    names = ["years", "b", "a"]
     data = xgboost.DMatrix(rows.select(names).to_numpy(), rows.get_column("y").to_numpy(), feature_names=names)
     file = tmp_path / "trees.json"
-    xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 2}, data, 2).save_model(file)
-    with pytest.raises(ModelError, match="no way is known to make a graph of it"):
-        rw.package(file, rows.drop("city"), target="y", project=tmp_path)
+    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 2}, data, 5)
+    booster.save_model(file)
+    work = converted(file, rows, tmp_path / "project")
+    assert np.abs(GraphModel(work.made.content).score(rows) - booster.predict(data)).max() < 1e-6
+    assert work.spec.name == "trees"
 
 
 def test_a_threshold_is_a_probability(trees: Path, rows: pl.DataFrame, tmp_path: Path) -> None:

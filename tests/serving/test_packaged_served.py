@@ -14,8 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 import roadworthy as rw
+from roadworthy.cli.app import app
+from roadworthy.errors import PromotionRefused
 
 Start = Callable[..., Any]
 
@@ -48,18 +51,17 @@ def made_rows(count: int) -> pl.DataFrame:
     return rows.with_columns(pl.when(pl.int_range(count) % 17 != 3).then("score"))
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """``roadworthy`` with these words, in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "roadworthy", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
+def command(*words: str | Path) -> Any:
+    """``roadworthy`` with these words, in this process; a refusal is its ``exception``."""
+    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def packaged(folder: Path, model: str, rows: pl.DataFrame, own: NDArray[np.float64]) -> Packaged:
     """The command, in a folder that holds nothing but the model, the rows and a standard."""
     (folder / "ours.toml").write_text(STANDARD)
-    done = command(
-        folder, "package", model, "fresh.parquet", "--target", "paid", "--standard", "ours.toml", "--quick", "--json"
+    words = ["package", model, "fresh.parquet", "--target", "paid", "--standard", "ours.toml", "--quick", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "roadworthy", *words], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Packaged(folder, json.loads(done.stdout), rows.drop("paid").to_dicts(), own)
@@ -110,10 +112,10 @@ def test_served_scores_are_the_models_own(kind: str, request: pytest.FixtureRequ
     assert found.said["readiness"] == "ready"
     assert found.said["wrote_project"]
 
-    assert command(found.folder, "promote", "1").returncode == 0
-    listed = command(found.folder, "status").stdout
+    assert command("promote", "1", "-p", found.folder).exit_code == 0
+    listed = command("status", "-p", found.folder).stdout
     assert "champion is version 1" in listed
-    assert "ready" in listed
+    assert "*    1  ready" in listed
 
     unknown = next(place for place, row in enumerate(found.rows) if row["score"] is None)
     server = serving(found.folder)
@@ -130,15 +132,16 @@ def test_what_is_not_ready_is_not_promoted_and_a_second_package_is_a_second_vers
     file = trees.folder / "roadworthy.toml"
     text = file.read_text()
     file.write_text(text.replace(">= 0.6", ">= 0.999"))
-    done = command(trees.folder, "package", "trees.txt", "fresh.parquet", "--target", "paid", "--quick", "--json")
-    assert done.returncode == 1, done.stdout + done.stderr
+    words = ["package", trees.folder / "trees.txt", trees.folder / "fresh.parquet", "--target", "paid", "--quick"]
+    done = command(*words, "-p", trees.folder, "--json")
+    assert done.exit_code == 1, done.output
     said = json.loads(done.stdout)
     assert (said["version"], said["readiness"], said["wrote_project"]) == ("trees-2", "not ready", False)
 
-    refused = command(trees.folder, "promote", "2")
-    assert refused.returncode == 1
-    assert "trees-2 cannot become champion" in refused.stderr
-    listed = json.loads(command(trees.folder, "status", "--json").stdout)
+    refused = command("promote", "2", "-p", trees.folder)
+    assert isinstance(refused.exception, PromotionRefused)
+    assert "trees-2 cannot become champion" in str(refused.exception)
+    listed = json.loads(command("status", "-p", trees.folder, "--json").stdout)
     assert [version["number"] for version in listed["versions"]] == [2, 1]
     assert all(Path(version["bundle"], "manifest.sig").exists() for version in listed["versions"])
     file.write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC
 from types import SimpleNamespace
@@ -230,3 +231,38 @@ def test_an_entity_that_the_model_reads_travels_once_and_a_personal_one_never_in
     assert plain.named(plain.read(row)[0])["who"] == "ann"
     hidden = reader(inputs=(*INPUTS, "who"), personal=("who",))
     assert hidden.named(hidden.read(row)[0])["who"] == "ann#"
+
+
+def test_many_rows_to_mend_cost_little_more_than_one() -> None:
+    rows = json.dumps({"rows": [{**SOUND, "band": " b. "}] * 2_000}).encode()
+    begun = time.process_time()
+    taken = READER.read(rows)
+    assert time.process_time() - begun < 1, "one by one it takes four seconds"
+    assert {READER.named(row)["band"] for row in taken} == {"b"}
+
+
+def test_a_hundred_thousand_unknown_names_are_refused_at_once() -> None:
+    row = {**SOUND, **{f"agg{at}": 1 for at in range(100_000)}}
+    begun = time.process_time()
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(json.dumps({"row": row}).encode())
+    assert time.process_time() - begun < 2
+    assert len(refused.value.problems) <= 101
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(ROWS, min_size=2, max_size=5))
+def test_rows_that_come_together_are_read_as_each_by_itself(rows: list[dict[str, Any]]) -> None:
+    alone: list[tuple[Any, ...] | None] = []
+    for row in rows:
+        clean, problems = planned(row)
+        alone.append(None if problems is not None else tuple(clean[name] for name in INPUTS if name != "seen"))
+    body = json.dumps({"rows": rows}).encode()
+    if None in alone:
+        with pytest.raises(RowsRefused) as refused:
+            READER.read(body)
+        named = {problem.where.split("]")[0] + "]" for problem in refused.value.problems}
+        assert named <= {f"rows[{at}]" for at, one in enumerate(alone) if one is None} | {"100 more problems]"}
+        return
+    taken = [READER.named(row) for row in READER.read(body)]
+    assert [tuple(row[name] for name in INPUTS if name != "seen") for row in taken] == alone

@@ -18,7 +18,7 @@ __all__ = ["package"]
 
 @app.command(epilog="Example: roadworthy package model.onnx fresh.parquet --target converted")
 def package(
-    model: Annotated[str, typer.Argument(help="an ONNX or LightGBM file that others made")],
+    model: Annotated[str, typer.Argument(help="an ONNX, LightGBM or XGBoost file that others made")],
     data: Annotated[str, typer.Argument(help="labelled rows that it was not trained on: file, glob, directory or URL")],
     *,
     target: Annotated[str, typer.Option("--target", "-t", metavar="<column>", help="the column with the labels")],

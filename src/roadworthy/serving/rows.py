@@ -13,31 +13,32 @@ others.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from roadworthy.errors import DataError, Problem, nearest
-from roadworthy.records.contract import ColumnType
+from roadworthy.errors import Problem, nearest
+from roadworthy.serving.bodies import (
+    MOST_DEEP,
+    MOST_PROBLEMS,
+    MOST_ROWS,
+    SHOWN,
+    RowsRefused,
+    kind_fault,
+    kind_of_json,
+    plain_rows,
+    short,
+)
 from roadworthy.serving.fields import Field, field_of
 from roadworthy.serving.predictor import BundlePredictor
 
 __all__ = ["MOST_DEEP", "MOST_ROWS", "Row", "RowReader", "RowsRefused"]
 
-MOST_ROWS = 10_000
-"""Rows that one request may hold; ``roadworthy score`` takes files of any size."""
-
-MOST_DEEP = 64
-"""Brackets inside each other that a body may have; what a row needs is three."""
-
-_MOST_PROBLEMS = 100
-_SHOWN = 40
+_HINTS = 20
 _NAME = re.compile(r"[^\W\d]\w*\Z", re.ASCII)
 
 Row = tuple[Any, ...]
@@ -46,16 +47,18 @@ Row = tuple[Any, ...]
 All rows of a reader are of one length, so that those of several requests stand side by side in one batch.
 """
 
+Form = tuple[tuple[str, type], ...]
+"""The fields of a plain row and the kinds of their values, in the row's own order."""
 
-class RowsRefused(DataError):
-    """Rows that do not meet the contract. ``syntax``: the body is no JSON of the expected form at all."""
 
-    def __init__(self, message: str, problems: Sequence[Problem] = (), *, syntax: bool = False) -> None:
-        shown = list(problems[:_MOST_PROBLEMS])
-        if len(problems) > len(shown):
-            shown.append(Problem(f"{len(problems) - len(shown)} more problems"))
-        super().__init__(message, problems=shown)
-        self.syntax = syntax
+class _Work:
+    """Rows on their way: what they are called, what is clean of them, what the plan must read, what is wrong."""
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self.places = places
+        self.rows: list[Row | None] = []
+        self.doubtful: dict[int, Mapping[str, Any]] = {}
+        self.problems: dict[int, list[Problem]] = {}
 
 
 class RowReader:
@@ -115,13 +118,17 @@ class RowReader:
 
     def take(self, rows: Sequence[Mapping[str, Any]], *, where: str = "rows") -> list[Row]:
         """The clean rows of plain JSON objects (or of columns that came in another form); raises RowsRefused."""
-        problems: list[Problem] = []
-        taken = [
-            self._taken(row, f"{where}[{at}]" if len(rows) > 1 else where, problems) for at, row in enumerate(rows)
-        ]
-        if problems:
-            raise RowsRefused(_sentence(len(rows)), problems)
-        return [row for row in taken if row is not None]
+        places = [f"{where}[{at}]" if len(rows) > 1 else where for at in range(len(rows))]
+        work = _Work(places)
+        for at, row in enumerate(rows):
+            found = list(self._form_problems(row, places[at]))
+            quick = self._quick(row) if not found else None
+            if found:
+                work.problems[at] = found
+            elif quick is None:
+                work.doubtful[at] = row
+            work.rows.append(quick)
+        return self._finished(work)
 
     def named(self, row: Row) -> dict[str, Any]:
         """A clean row by the names of its fields, with who and when."""
@@ -159,19 +166,22 @@ class RowReader:
 
     def _settled(self, rows: list[Row]) -> list[Row]:
         """The same rows, those in doubt as the plan mends them; raises RowsRefused."""
-        problems: list[Problem] = []
-        settled: list[Row] = []
-        for at, row in enumerate(rows):
-            values: Row | None = row
-            where = f"rows[{at}]" if len(rows) > 1 else "row"
-            if self._in_doubt(row):
-                values = self._mended(self.named(row), where, problems)
-            if values is not None and self._aggregates:
-                values = self._with_past(values, where, problems)
-            settled.append(values or ())
-        if problems:
-            raise RowsRefused(_sentence(len(rows)), problems)
-        return settled
+        work = _Work([f"rows[{at}]" if len(rows) > 1 else "row" for at in range(len(rows))])
+        work.rows += rows
+        work.doubtful |= {at: self.named(row) for at, row in enumerate(rows) if self._in_doubt(row)}
+        return self._finished(work)
+
+    def _finished(self, work: _Work) -> list[Row]:
+        """Every row clean and with its past, or RowsRefused with all that is wrong, in the order of the rows."""
+        self._mend(work)
+        if self._aggregates:
+            for at, row in enumerate(work.rows):
+                if row is not None and at not in work.problems:
+                    work.rows[at] = self._with_past(row, at, work)
+        if work.problems:
+            found = [problem for at in sorted(work.problems) for problem in work.problems[at]]
+            raise RowsRefused(_sentence(len(work.places)), found)
+        return [row for row in work.rows if row is not None]
 
     def _in_doubt(self, row: Row) -> bool:
         return any(row[at] is not None and doubt(row[at]) for at, doubt in self._doubts)
@@ -179,20 +189,8 @@ class RowReader:
     # --- the thorough way ---------------------------------------------------------------------------------------
 
     def _read_slowly(self, body: bytes) -> list[Row]:
-        rows, where = _plain_rows(body)
+        rows, where = plain_rows(body)
         return self.take(rows, where=where)
-
-    def _taken(self, row: Any, where: str, problems: list[Problem]) -> Row | None:
-        if not isinstance(row, Mapping):
-            problems.append(Problem(_kind_of(row), expected="an object with one member for each field", where=where))
-            return None
-        before = len(problems)
-        problems += self._form_problems(row, where)
-        if len(problems) > before:
-            return None
-        quick = self._quick(row)
-        taken = quick if quick is not None else self._mended(row, where, problems)
-        return taken if taken is None or not self._aggregates else self._with_past(taken, where, problems)
 
     def _quick(self, row: Mapping[str, Any]) -> Row | None:
         try:
@@ -201,34 +199,44 @@ class RowReader:
             return None
         return None if self._in_doubt(values) else values
 
-    def _form_problems(self, row: Mapping[str, Any], where: str) -> Iterable[Problem]:
+    def _form_problems(self, row: Any, where: str) -> Iterator[Problem]:
         """What JSON alone says: fields that are unknown, lack, or hold a value of another kind."""
-        for name in row:
-            if name not in self.known:
-                close = nearest(name, self.known - set(row))
-                hint = f"; did you mean {close!r}?" if close else ""
-                yield Problem(f"unknown field{hint}", where=_path(where, _short(name)))
+        if not isinstance(row, Mapping):
+            yield Problem(kind_of_json(row), expected="an object with one member for each field", where=where)
+            return
+        unknown = [name for name in row if name not in self.known]
+        for place, name in enumerate(unknown[:MOST_PROBLEMS]):
+            close = nearest(name, self.known - row.keys()) if place < _HINTS and len(name) <= SHOWN else None
+            hint = f"; did you mean {close!r}?" if close else ""
+            yield Problem(f"unknown field{hint}", where=_path(where, short(name)))
+        if len(unknown) > MOST_PROBLEMS:
+            yield Problem(f"{len(unknown) - MOST_PROBLEMS:,} more unknown fields", where=where)
         for field in self.fields:
             if field.name not in row:
                 if field.required:
                     yield Problem("missing field", expected=field.expected, where=_path(where, field.name))
-            elif fault := _fault(row[field.name], field):
+            elif fault := kind_fault(row[field.name], field):
                 yield Problem(fault, expected=field.expected, where=_path(where, field.name))
 
-    def _mended(self, row: Mapping[str, Any], where: str, problems: list[Problem]) -> Row | None:
-        """The row as the cleaning plan reads it; None where it does not meet the contract."""
+    def _mend(self, work: _Work) -> None:
+        """The rows in doubt as the cleaning plan reads them, those of one form in one frame."""
         plan, optional = self._predictor.cleaning, self._predictor.optional
         columns = self._predictor.contract.contract.columns
-        given = {name: value for name, value in row.items() if name in columns and name not in self.ignored}
-        frame = pl.DataFrame({name: _series(name, value, columns[name].type) for name, value in given.items()})
-        clean, found = plan.apply_rows(self._predictor.hidden(frame), optional=optional)
-        reasons = found.item()
-        if reasons is not None:
-            problems += [self._as_problem(reason, where) for reason in reasons]
-            return None
-        values = clean.row(0, named=True)
-        known = (_plain(values.get(field.name, row.get(field.name))) for field in self.fields)
-        return (*known, *(row.get(name) for name in (*self.kept, *self.ignored)))
+        for form, places in _alike(work.doubtful).items():
+            names = [name for name, _ in form if name in columns and name not in self.ignored]
+            given = {name: [work.doubtful[at][name] for at in places] for name in names}
+            frame = pl.DataFrame({name: _series(name, values) for name, values in given.items()})
+            clean, found = plan.apply_rows(self._predictor.hidden(frame), optional=optional)
+            for at, values, reasons in zip(places, clean.rows(named=True), found.to_list(), strict=True):
+                if reasons is not None:
+                    work.problems[at] = [self._as_problem(reason, work.places[at]) for reason in reasons]
+                else:
+                    work.rows[at] = self._as_row(values, work.doubtful[at])
+
+    def _as_row(self, clean: Mapping[str, Any], raw: Mapping[str, Any]) -> Row:
+        """Clean values in the reader's order, with who and when as they came."""
+        known = (_plain(clean.get(field.name, raw.get(field.name))) for field in self.fields)
+        return (*known, *(raw.get(name) for name in (*self.kept, *self.ignored)))
 
     def _as_problem(self, reason: str, where: str) -> Problem:
         """A reason of the plan at its field; one of a rule stands for the whole row."""
@@ -240,7 +248,7 @@ class RowReader:
 
     # --- features that look at the past -------------------------------------------------------------------------
 
-    def _with_past(self, row: Row, where: str, problems: list[Problem]) -> Row | None:
+    def _with_past(self, row: Row, place: int, work: _Work) -> Row | None:
         """Aggregates as the row gives them, all or none; without any they are what a first row has."""
         given = [at for at in self._aggregates if row[at] is not None]
         if len(given) == len(self._aggregates):
@@ -248,9 +256,8 @@ class RowReader:
         if given:
             named = ", ".join(self.fields[at].name for at in given)
             missing = ", ".join(self.fields[at].name for at in self._aggregates if row[at] is None)
-            problems.append(
-                Problem(f"gives {named} but not {missing}", expected="all features of the past, or none", where=where)
-            )
+            what, wanted = f"gives {named} but not {missing}", "all features of the past, or none"
+            work.problems[place] = [Problem(what, expected=wanted, where=work.places[place])]
             return None
         values = list(row)
         for at, value in zip(self._aggregates, self._first, strict=True):
@@ -270,96 +277,17 @@ def _given(name: str) -> Field:
     return Field(name, "number", float | None, required=False, doubt=None, expected="a number")
 
 
-def _plain_rows(body: bytes) -> tuple[list[Any], str]:
-    """The rows of a body as plain JSON, and what to call them; raises RowsRefused for one of another form."""
-    if _depth(body) > MOST_DEEP:
-        raise RowsRefused(f"the body nests more than {MOST_DEEP} deep", syntax=True)
-    plain = _plain_json(body)
-    form = '{"row": {…}} or {"rows": [{…}, …]}'
-    if not isinstance(plain, dict) or len(plain) != 1 or not {"row", "rows"} & set(plain):
-        found = (
-            f"an object with {', '.join(map(_short, plain)) or 'nothing'}"
-            if isinstance(plain, dict)
-            else _kind_of(plain)
-        )
-        raise RowsRefused("the body has another form", [Problem(found, expected=form, where="body")], syntax=True)
-    if "row" in plain:
-        return [plain["row"]], "row"
-    rows = plain["rows"]
-    if not isinstance(rows, list):
-        raise RowsRefused(
-            "the body has another form", [Problem(_kind_of(rows), expected=form, where="rows")], syntax=True
-        )
-    if not 0 < len(rows) <= MOST_ROWS:
-        wanted = Problem(f"{len(rows):,} rows", expected=f"1 to {MOST_ROWS:,} rows", where="rows")
-        raise RowsRefused("the request has no row" if not rows else "the request has too many rows", [wanted])
-    return rows, "rows"
+def _alike(rows: Mapping[int, Mapping[str, Any]]) -> dict[Form, list[int]]:
+    """The places of rows by their form: the same fields, with values of the same kinds, as a frame column has one."""
+    found: dict[Form, list[int]] = {}
+    for at, row in rows.items():
+        found.setdefault(tuple((name, type(value)) for name, value in row.items()), []).append(at)
+    return found
 
 
-def _plain_json(body: bytes) -> Any:
-    """The body decoded; NaN, Infinity and numbers beyond a double come as such, for their fields to be named."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            found = "empty" if not body.strip() else f"not JSON: {error}"
-            raise RowsRefused(f"the body is {found}", syntax=True) from error
-
-
-def _depth(body: bytes) -> int:
-    """An upper bound of how deep a body nests: brackets in texts count too."""
-    opened = body.count(b"[") + body.count(b"{")
-    if opened <= MOST_DEEP:
-        return opened
-    depth = deepest = 0
-    for sign in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', body):
-        if sign in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif sign in b"]}":
-            depth -= 1
-    return deepest
-
-
-def _fault(value: Any, field: Field) -> str:
-    """What is wrong with the kind of a value; its content is the plan's to judge."""
-    if value is None:
-        return ""
-    if isinstance(value, dict | list):
-        return _kind_of(value)
-    if field.part != "number":
-        wanted = isinstance(value, str) or (field.part == "time" and not isinstance(value, bool))
-        return "" if wanted else _kind_of(value)
-    boolean = field.expected.startswith("true")
-    if isinstance(value, bool) is not boolean or isinstance(value, str):
-        return _kind_of(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{value}, which is no number in JSON"
-    return "a whole number of too many digits" if isinstance(value, int) and abs(value) > 2**63 - 1 else ""
-
-
-def _kind_of(value: Any) -> str:
-    """What a JSON value is, without its content."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    kinds: dict[type, str] = {
-        int: "a whole number",
-        float: "a number",
-        str: "a text",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), f"a {type(value).__name__}")
-
-
-def _series(name: str, value: Any, kind: ColumnType) -> pl.Series:
-    if isinstance(value, float) and kind is ColumnType.INTEGER and value.is_integer() and abs(value) < 2**62:
-        value = int(value)
-    return pl.Series(name, [value], dtype=None if value is not None else pl.Null, strict=False)
+def _series(name: str, values: list[Any]) -> pl.Series:
+    """One column of values of one kind, or of None."""
+    return pl.Series(name, values, dtype=pl.Null if values[0] is None else None)
 
 
 def _plain(value: Any) -> Any:
@@ -369,10 +297,6 @@ def _plain(value: Any) -> Any:
 
 def _path(where: str, name: str) -> str:
     return f"{where}.{name}" if _NAME.match(name) else f"{where}[{name!r}]"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
 
 
 def _sentence(rows: int) -> str:

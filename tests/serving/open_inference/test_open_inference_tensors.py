@@ -264,6 +264,10 @@ def test_personal_values_are_hidden_as_by_named_fields() -> None:
     assert reader.named(inputs.rows(tensors)[0]) | {"band": "b#", "device": "phone#"} == reader.named(
         reader.take(rows)[0]
     )
+    number = ColumnContract(type=INTEGER)
+    inputs, reader = inputs_of({"n": number, "y": number}, ("n",), personal=("n",))
+    assert inputs.rows([tensor("n", "INT64", [7])]) == reader.take([{"n": 7}]), "numbers as well as texts"
+    assert reader.named(inputs.rows([tensor("n", "INT64", [7])])[0]) == {"n": 70}
 
 
 SOUND = {"n": 3, "x": 1.0, "k": 1, "ok": True, "device": "phone", "band": "b", "seen": None, "epoch": None}

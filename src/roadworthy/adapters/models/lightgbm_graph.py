@@ -13,40 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from roadworthy.adapters.models.lightgbm_audit import header_of
+from roadworthy.adapters.models.tree_graph import TreeGraph, TreeNodes
 from roadworthy.errors import ModelError
-from roadworthy.transforms.onnx_builder import IR_VERSION, ML_OPSET, OPSET
 
 __all__ = ["lightgbm_graph"]
 
 _ZERO = 1e-35  # LightGBM's kZeroThreshold
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two above tell what counts as missing
 _NONE, _AS_ZERO, _AS_NAN = 0, 1, 2
-
-
-@dataclass(slots=True)
-class _Nodes:
-    """The nodes of all trees, as ``TreeEnsembleRegressor`` lists them."""
-
-    tree: list[NDArray[np.int64]] = field(default_factory=list)
-    node: list[NDArray[np.int64]] = field(default_factory=list)
-    feature: list[NDArray[np.int64]] = field(default_factory=list)
-    value: list[NDArray[np.float64]] = field(default_factory=list)
-    yes: list[NDArray[np.int64]] = field(default_factory=list)
-    no: list[NDArray[np.int64]] = field(default_factory=list)
-    missing_yes: list[NDArray[np.int64]] = field(default_factory=list)
-    modes: list[str] = field(default_factory=list)
-    leaf_tree: list[NDArray[np.int64]] = field(default_factory=list)
-    leaf_node: list[NDArray[np.int64]] = field(default_factory=list)
-    leaf_target: list[NDArray[np.int64]] = field(default_factory=list)
-    leaf_value: list[NDArray[np.float64]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,7 +52,7 @@ def lightgbm_graph(text: str) -> onnx.ModelProto:
     header = header_of(text)
     outputs = int(header.get("num_tree_per_iteration", "1"))
     width = int(header["max_feature_idx"]) + 1
-    nodes, sets = _Nodes(), _Sets(width)
+    nodes, sets = TreeNodes(), _Sets(width)
     trees = text.partition("\nend of trees")[0].split("\nTree=")[1:]
     for number, block in enumerate(trees):
         fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
@@ -81,17 +62,15 @@ def lightgbm_graph(text: str) -> onnx.ModelProto:
                 next_step="train with linear_tree=false",
             )
         _add_tree(nodes, sets, fields, number, number % outputs)
-    graph = _Graph()
+    graph = TreeGraph()
     table = _columns(graph, sets)
-    graph.ensemble(nodes, table, outputs)
-    margin = graph.node("Cast", ["margin"], to=TensorProto.DOUBLE)
+    margin = graph.node("Cast", [graph.ensemble(nodes, table, outputs)], to=TensorProto.DOUBLE)
     if "\naverage_output\n" in text.partition("\nTree=")[0] + "\n":
         margin = graph.node("Div", [margin, graph.constant(np.float64(max(len(trees) // outputs, 1)))])
-    _answer(graph, margin, header.get("objective", ""))
-    return graph.model(width, outputs)
+    return graph.model(_answer(graph, margin, header.get("objective", "")), width, outputs)
 
 
-def _add_tree(nodes: _Nodes, sets: _Sets, fields: Mapping[str, str], number: int, target: int) -> None:
+def _add_tree(nodes: TreeNodes, sets: _Sets, fields: Mapping[str, str], number: int, target: int) -> None:
     """One tree: its splits keep their numbers, its leaves come after them."""
     leaves = int(fields["num_leaves"])
     splits = leaves - 1
@@ -111,7 +90,7 @@ def _add_tree(nodes: _Nodes, sets: _Sets, fields: Mapping[str, str], number: int
     nodes.leaf_value.append(values)
 
 
-def _add_splits(nodes: _Nodes, sets: _Sets, fields: Mapping[str, str], splits: int) -> None:
+def _add_splits(nodes: TreeNodes, sets: _Sets, fields: Mapping[str, str], splits: int) -> None:
     feature, threshold = _whole(fields["split_feature"]), _floats(fields["threshold"])
     kind = _whole(fields["decision_type"])
     children = [np.where(side < 0, splits + ~side, side) for side in map(_whole, _sides(fields))]
@@ -150,7 +129,7 @@ def _floats(text: str) -> NDArray[np.float64]:
     return np.array(text.split(), dtype=np.float64)
 
 
-def _columns(graph: _Graph, sets: _Sets) -> str:
+def _columns(graph: TreeGraph, sets: _Sets) -> str:
     """``X`` as the trees read it: zero as missing where it means that, and a column beside it for each set."""
     table = "X"
     if sets.zero_is_missing:
@@ -162,7 +141,7 @@ def _columns(graph: _Graph, sets: _Sets) -> str:
     if not sets.of:
         return table
     order = sorted({feature for feature, _ in sets.of})
-    found = [graph.membership(feature, [codes for one, codes in sets.of if one == feature]) for feature in order]
+    found = [_membership(graph, feature, [codes for one, codes in sets.of if one == feature]) for feature in order]
     flags = found[0] if len(found) == 1 else graph.node("Concat", found, axis=1)
     made = [place for feature in order for place, (one, _) in enumerate(sets.of) if one == feature]
     if made != sorted(made):
@@ -170,8 +149,8 @@ def _columns(graph: _Graph, sets: _Sets) -> str:
     return graph.node("Concat", [table, flags], axis=1)
 
 
-def _answer(graph: _Graph, margin: str, objective: str) -> None:
-    """``raw`` as LightGBM answers: margins through the inverse link of the objective."""
+def _answer(graph: TreeGraph, margin: str, objective: str) -> str:
+    """The answers as LightGBM answers: margins through the inverse link of the objective."""
     name, *settings = objective.split() or [""]
     given = dict(one.partition(":")[::2] for one in settings)
     if name in {"binary", "multiclassova"}:
@@ -186,83 +165,23 @@ def _answer(graph: _Graph, margin: str, objective: str) -> None:
         margin = graph.node("Exp", [margin])
     elif "sqrt" in given:
         margin = graph.node("Mul", [margin, graph.node("Abs", [margin])])
-    graph.node("Identity", [margin], result="raw")
+    return margin
 
 
-class _Graph:
-    """Collects nodes and constants."""
-
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def node(self, op: str, inputs: Sequence[str], *, result: str = "", domain: str = "", **attributes: Any) -> str:
-        """The result of an operator."""
-        name = result or f"{op.lower()}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes))
-        return name
-
-    def constant(self, value: np.generic | NDArray[np.generic]) -> str:
-        """The name of a constant."""
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def membership(self, feature: int, sets: Sequence[frozenset[int]]) -> str:
-        """Double [N, sets]: 1 where the code in column ``feature`` is in the set."""
-        codes = sorted(frozenset[int]().union(*sets))
-        rows = np.zeros((len(codes) + 1, len(sets)))
-        for at, members in enumerate(sets):
-            rows[[place for place, code in enumerate(codes) if code in members], at] = 1.0
-        column = self.node("Gather", ["X", self.constant(np.int64(feature))], axis=1)
-        known = self.node("Where", [self.node("IsNaN", [column]), self.constant(np.float64(-1)), column])
-        row = self.node(
-            "LabelEncoder",
-            [self.node("Cast", [known], to=TensorProto.INT64)],
-            domain="ai.onnx.ml",
-            keys_int64s=codes,
-            values_int64s=list(range(len(codes))),
-            default_int64=len(codes),
-        )
-        return self.node("Gather", [self.constant(rows), row], axis=0)
-
-    def ensemble(self, nodes: _Nodes, table: str, outputs: int) -> None:
-        """The trees over ``table``: ``margin`` float [N, outputs], the sums of their leaves."""
-        joined = {
-            "nodes_treeids": nodes.tree,
-            "nodes_nodeids": nodes.node,
-            "nodes_featureids": nodes.feature,
-            "nodes_truenodeids": nodes.yes,
-            "nodes_falsenodeids": nodes.no,
-            "nodes_missing_value_tracks_true": nodes.missing_yes,
-            "target_treeids": nodes.leaf_tree,
-            "target_nodeids": nodes.leaf_node,
-            "target_ids": nodes.leaf_target,
-        }
-        self.node(
-            "TreeEnsembleRegressor",
-            [table],
-            result="margin",
-            domain="ai.onnx.ml",
-            n_targets=outputs,
-            aggregate_function="SUM",
-            post_transform="NONE",
-            nodes_modes=nodes.modes,
-            nodes_values_as_tensor=numpy_helper.from_array(np.concatenate(nodes.value), "values"),
-            target_weights_as_tensor=numpy_helper.from_array(np.concatenate(nodes.leaf_value), "leaves"),
-            **{name: np.concatenate(parts).tolist() for name, parts in joined.items()},
-        )
-
-    def model(self, width: int, outputs: int) -> onnx.ModelProto:
-        """The checked graph."""
-        graph = helper.make_graph(
-            self._nodes,
-            "trees",
-            [helper.make_tensor_value_info("X", TensorProto.DOUBLE, ["N", width])],
-            [helper.make_tensor_value_info("raw", TensorProto.DOUBLE, ["N", outputs])],
-            initializer=self._constants,
-        )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="roadworthy")
-        onnx.checker.check_model(made)
-        return made
+def _membership(graph: TreeGraph, feature: int, sets: Sequence[frozenset[int]]) -> str:
+    """Double [N, sets]: 1 where the code in column ``feature`` is in the set."""
+    codes = sorted(frozenset[int]().union(*sets))
+    rows = np.zeros((len(codes) + 1, len(sets)))
+    for at, members in enumerate(sets):
+        rows[[place for place, code in enumerate(codes) if code in members], at] = 1.0
+    column = graph.node("Gather", ["X", graph.constant(np.int64(feature))], axis=1)
+    known = graph.node("Where", [graph.node("IsNaN", [column]), graph.constant(np.float64(-1)), column])
+    row = graph.node(
+        "LabelEncoder",
+        [graph.node("Cast", [known], to=TensorProto.INT64)],
+        domain="ai.onnx.ml",
+        keys_int64s=codes,
+        values_int64s=list(range(len(codes))),
+        default_int64=len(codes),
+    )
+    return graph.node("Gather", [graph.constant(rows), row], axis=0)

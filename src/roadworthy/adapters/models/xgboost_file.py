@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.adapters.models.booster import OpenBooster, numbers_matrix
+from roadworthy.adapters.models.xgboost_graph import xgboost_graph
 from roadworthy.errors import MissingExtra, ModelError, Problem
 from roadworthy.records.digests import digest_bytes
 from roadworthy.records.project import Task
@@ -76,6 +77,7 @@ def open_xgboost(path: Path) -> OpenBooster:
         predict=predict,
         loader=Path(__file__).with_name("fresh_xgboost.py"),
         notes=(f"trees after round {best} are left out: training stopped early there",) if best is not None else (),
+        graph=lambda: xgboost_graph(bytes(booster.save_raw("json")), rounds[1], margins=kind == "margin"),
     )
 
 

@@ -94,7 +94,7 @@ def package(
 ) -> Packaged:
     """Make a registered version of a model that others trained.
 
-    ``model``: an ONNX or LightGBM file, or a scikit-learn or LightGBM estimator. ``data``: labelled rows that it was
+    ``model``: an ONNX, LightGBM or XGBoost file, or a scikit-learn or LightGBM estimator. ``data``: labelled rows that it was
     not trained on, a path or a frame, or the feature columns with the labels as ``y``. Where there is no ``project``
     file a first one is written: ``name``, ``standard``, ``positive``, ``time``, ``entity`` and ``protected`` are for
     it. A project that is there keeps its contract and its standard. ``threshold`` is where a binary model decides: 0.5,
@@ -148,7 +148,7 @@ def _refuse_addresses(model: Any) -> None:
     if isinstance(model, str) and is_address(model):
         raise ModelError(
             f"{model} is an address: the model behind it cannot be taken from there",
-            problems=[Problem("an endpoint", where="MODEL", expected="an ONNX or LightGBM file")],
+            problems=[Problem("an endpoint", where="MODEL", expected="an ONNX, LightGBM or XGBoost file")],
             next_step="ask who serves it for the model's file; `roadworthy inspect` judges the endpoint itself",
         )
 
@@ -164,7 +164,7 @@ def _no_graph(subject: Subject, model: Any) -> ModelError:
     found, way = ways[kind]
     return ModelError(
         f"{subject.name} cannot be packaged: {found}",
-        problems=[Problem(found, where="MODEL", expected="an ONNX or LightGBM file, or a scikit-learn estimator")],
+        problems=[Problem(found, where="MODEL", expected="an ONNX, LightGBM or XGBoost file, or an estimator")],
         next_step=way,
     )
 
