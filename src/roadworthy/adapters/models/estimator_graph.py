@@ -1,4 +1,5 @@
-"""Estimators from Python as ONNX graphs of raw outputs: scikit-learn by way of skl2onnx, LightGBM's by their own text.
+"""Estimators from Python as ONNX graphs of raw outputs: scikit-learn by way of skl2onnx, others by
+their own files.
 
 In: a fitted estimator and the types of its columns. Out: ``Attempt``s, the likeliest first. Law: nothing is promised
 here about what a graph answers; whoever takes one compares it with the estimator.
@@ -16,10 +17,11 @@ import onnx
 import polars as pl
 
 from roadworthy.adapters.models.lightgbm_graph import lightgbm_graph
+from roadworthy.adapters.models.xgboost_graph import xgboost_graph
 from roadworthy.errors import ModelError
 from roadworthy.transforms.onnx_builder import ML_OPSET, OPSET
 
-__all__ = ["Attempt", "attempts", "lightgbm_of"]
+__all__ = ["Attempt", "attempts", "own_graph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,24 @@ class Attempt:
     make: Callable[[], onnx.ModelProto]
 
 
-def lightgbm_of(model: Any) -> tuple[onnx.ModelProto, tuple[tuple[str, ...], ...]] | None:
-    """The graph of one of LightGBM's own estimators, and the levels of its columns of text; None for any other."""
-    booster = getattr(model, "booster_", None)
-    if booster is None or not type(booster).__module__.startswith("lightgbm"):
-        return None
-    best = int(getattr(model, "best_iteration_", 0) or 0)
-    text = booster.model_to_string(num_iteration=best or -1)
-    levels = tuple(tuple(map(str, known)) for known in booster.pandas_categorical or ())
-    return lightgbm_graph(text), levels
+def own_graph(model: Any) -> tuple[onnx.ModelProto, tuple[tuple[str, ...], ...]] | None:
+    """The graph of an estimator of LightGBM or XGBoost, or of a LightGBM booster; None for any other.
+
+    Beside it stand the levels of LightGBM's columns of text.
+    """
+    library = type(model).__module__.partition(".")[0]
+    if library == "lightgbm":
+        booster = getattr(model, "booster_", model)
+        best = int(getattr(model, "best_iteration_", None) or getattr(booster, "best_iteration", 0) or 0)
+        text = booster.model_to_string(num_iteration=best if best > 0 else -1)
+        levels = tuple(tuple(map(str, known)) for known in booster.pandas_categorical or ())
+        return lightgbm_graph(text), levels
+    if library == "xgboost" and hasattr(model, "get_booster"):
+        booster = model.get_booster()
+        best_round = booster.attr("best_iteration")
+        rounds = 0 if best_round is None else int(best_round) + 1
+        return xgboost_graph(bytes(booster.save_raw("json")), rounds, margins=False), ()
+    return None
 
 
 def attempts(model: Any, columns: Mapping[str, pl.DataType]) -> Iterator[Attempt]:

@@ -146,7 +146,7 @@ def _first(  # noqa: PLR0917 - as above
             raise UnknownName("column", name, given.rows.columns)
     found = infer(given.rows, target=given.target, task=task, source_name=given.shown, leaks=False)
     check_name(words.name)
-    file = words.project / assembly.PROJECT_FILE if words.project.is_dir() else words.project
+    file = _new_file(words.project)
     columns = {
         name: _as_taken(found.contract.columns.get(name), given.rows.schema[name], kind) for name, kind in takes.items()
     }
@@ -180,6 +180,14 @@ def _first(  # noqa: PLR0917 - as above
     return Declared(
         file=file, spec=spec, first=True, threshold=threshold, said={**remarks(kept), **said}, notes=_told(spec, words)
     )
+
+
+def _new_file(place: Path) -> Path:
+    """Where a first project file goes; UsageError where there is no folder for it."""
+    file = place if place.suffix == ".toml" else place / assembly.PROJECT_FILE
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent} for a project", next_step=f"mkdir -p {file.parent}")
+    return file
 
 
 def _as_taken(column: ColumnContract | None, dtype: pl.DataType, kind: int) -> ColumnContract:

@@ -94,9 +94,9 @@ def package(
 ) -> Packaged:
     """Make a registered version of a model that others trained.
 
-    ``model``: an ONNX, LightGBM or XGBoost file, or a scikit-learn or LightGBM estimator. ``data``: labelled rows that it was
-    not trained on, a path or a frame, or the feature columns with the labels as ``y``. Where there is no ``project``
-    file a first one is written: ``name``, ``standard``, ``positive``, ``time``, ``entity`` and ``protected`` are for
+    ``model``: an ONNX, LightGBM or XGBoost file, or an estimator of scikit-learn or of these two. ``data``: labelled
+    rows that it was not trained on, a path or a frame, or the feature columns with the labels as ``y``. Where there is
+    no ``project`` file a first one is written: ``name``, ``standard``, ``positive``, ``time``, ``entity`` and ``protected`` are for
     it. A project that is there keeps its contract and its standard. ``threshold`` is where a binary model decides: 0.5,
     or the project's own. ``train``, ``train_y`` and ``quick`` are as for ``inspect``.
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from roadworthy.adapters.models.estimator_graph import attempts, lightgbm_of
+from roadworthy.adapters.models.estimator_graph import attempts, own_graph
 from roadworthy.api.subjects.reading import numbers_of
 from roadworthy.errors import ModelError, Problem
 from roadworthy.graphs.foreign import Export, scores_only
@@ -35,14 +35,15 @@ def estimator_export(
     """
     name = type(model).__name__
     taken = rows.select(columns).head(_COMPARED)
-    own = lightgbm_of(model)
+    own = own_graph(model)
     if own is not None:
         graph, levels = own
         texts = [one.name for one in taken.iter_columns() if one.dtype in (pl.String, pl.Categorical, pl.Enum)]
         if len(levels) != len(texts):
             raise ModelError(f"the {name} knows {len(levels)} columns of categories, the rows hold {len(texts)}")
         width = int(graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
-        reading = (Reading.PROBABILITY if hasattr(model, "predict_proba") else Reading.ESTIMATE) if width == 1 else None
+        classifier = width == 1 and hasattr(model, "predict_proba")
+        reading = Reading.PROBABILITY if classifier else None  # of two columns the model's own graph has one
         of = dict(zip(texts, levels, strict=True))
         return Export(model=graph, columns=tuple(columns), width=width, levels=of, reading=reading)
     return _likely(model, name, taken, answer(taken))
