@@ -76,7 +76,8 @@ def test_an_estimator_becomes_a_version_with_all_that_our_own_have(
     linear: Any, rows: pl.DataFrame, tmp_path: Path
 ) -> None:
     found = rw.package(
-        linear, rows.select("a", "b", "years"), rows.get_column("y"), target="y", project=tmp_path, name="others",
+        linear, rows.select("a", "b", "years"), rows.get_column("y").to_list(), target="y",
+        project=tmp_path, name="others",
         standard={"extends": "none", "accuracy": ">= 0.7", "parity": "<= 1e-5", "availability": ">= 0.99"}, quick=True,
     )  # fmt: skip
     assert found.version.title == "others-1"
@@ -159,6 +160,29 @@ def test_categories_fail_as_the_model_does(rows: pl.DataFrame, tmp_path: Path) -
     assert (city.type, city.missing) == (ColumnType.CATEGORY, MissingPolicy.REJECT)
     assert city.allowed == ("Bonn", "Kiel", "Köln", "Ulm")
     assert "fails on labels of city" in " ".join(work.made.notes)
+
+
+def test_a_graph_that_answers_where_its_estimator_refuses_is_not_asked(rows: pl.DataFrame, tmp_path: Path) -> None:
+    """Trees in ONNX send NaN somewhere; scikit-learn's gradient boosting raises for it, so the contract refuses it."""
+    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415 - as above
+
+    taken = rows.select("a", "b", "y")
+    model = GradientBoostingClassifier(n_estimators=5).fit(taken.drop("y").to_numpy(), taken.get_column("y").to_numpy())
+    work = converted(model, taken, tmp_path)
+    assert [one.missing for one in work.spec.contract.columns.values()][:2] == [MissingPolicy.REJECT] * 2
+    answered = GraphModel(work.made.content).score(taken.with_columns(a=pl.lit(None, dtype=pl.Float64)), finite=False)
+    assert np.isfinite(answered).all()  # which is why it had to be asked of the estimator
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_xgboost_estimators(classes: int, rows: pl.DataFrame, tmp_path: Path) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    taken = rows.select("a", "years")
+    labels = rows.get_column("y") + (rows.get_column("b") > 0.5).cast(pl.Int64) * (classes - 2)
+    model = xgboost.XGBClassifier(n_estimators=5, max_depth=2, n_jobs=1).fit(taken.to_numpy(), labels.to_numpy())
+    work = converted(model, taken.with_columns(labels.alias("y")), tmp_path)
+    own = model.predict_proba(taken.to_numpy())
+    assert np.abs(GraphModel(work.made.content).score(taken) - (own if classes == 3 else own[:, 1])).max() < 1e-6
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
@@ -293,22 +317,25 @@ def test_a_contract_that_changes_the_models_values_is_found_out(
 
 
 def refused_kinds(folder: Path, trees: Path) -> dict[str, tuple[Any, type[RoadworthyError], str]]:
+    import lightgbm  # noqa: PLC0415 - as above
+
     (folder / "model.pkl").write_bytes(pickle.dumps({"weights": [1.0]}))
     return {
         "pickle": (folder / "model.pkl", ModelError, "is a pickle.*never loaded"),
         "nothing": (folder / "absent.onnx", ModelError, "there is no model"),
         "endpoint": ("http://127.0.0.1:9/v2/models/m", ModelError, "an address.*cannot be taken from there"),
+        "booster": (lightgbm.Booster(model_file=trees), ModelError, "save it with save_model"),
         "function": (lambda x: x[:, 0] * 0 + 0.5, ModelError, "Python code, and a bundle holds none"),
         "columns": (trees, DataError, "lack columns that trees.txt was fitted on"),
     }
 
 
-@pytest.mark.parametrize("kind", ["pickle", "nothing", "endpoint", "function", "columns"])
+@pytest.mark.parametrize("kind", ["pickle", "nothing", "endpoint", "booster", "function", "columns"])
 def test_refused_with_the_way_out_and_nothing_written(
     kind: str, trees: Path, rows: pl.DataFrame, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model, error, words = refused_kinds(tmp_path_factory.mktemp("models"), trees)[kind]
-    taken = rows.select("b", "years", "y")
+    taken = rows.select("b", "years", "y") if kind == "columns" else rows.drop("city")
     with pytest.raises(error, match=f"(?s){words}") as refused:
         rw.package(model, taken, target="y", project=tmp_path)
     assert "next:" in str(refused.value)
@@ -333,12 +360,14 @@ def test_xgboost_files(rows: pl.DataFrame, tmp_path: Path) -> None:
     file = tmp_path / "trees.json"
     booster = xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 2}, data, 5)
     booster.save_model(file)
-    work = converted(file, rows, tmp_path / "project")
+    work = converted(file, rows, tmp_path)
     assert np.abs(GraphModel(work.made.content).score(rows) - booster.predict(data)).max() < 1e-6
     assert work.spec.name == "trees"
 
 
-def test_a_threshold_is_a_probability(trees: Path, rows: pl.DataFrame, tmp_path: Path) -> None:
+def test_words_that_cannot_be_meant(trees: Path, rows: pl.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--threshold 7 is no probability"):
         converted(trees, rows, tmp_path, threshold=7.0)
+    with pytest.raises(UsageError, match="there is no folder"):
+        converted(trees, rows, tmp_path / "absent")
     assert converted(trees, rows, tmp_path, threshold=0.3).spec.decision.threshold == 0.3

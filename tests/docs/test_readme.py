@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,11 @@ def test_the_flow_from_data_to_champion_runs(page: Pages, command: Command, tmp_
     make_clicks(3_000).write_parquet(tmp_path / "data" / "clicks.parquet")
     lines = [line for block in page("README.md").blocks("console") for line in block.splitlines()]
     calls = [shlex.split(line.removeprefix("$ ")) for line in lines if line.startswith("$ ")]
-    names = ("init", "run", "predict", "promote", "inspect")
+    names = ("init", "run", "predict", "promote", "inspect", "serve")
     assert [call[:2] for call in calls] == [["roadworthy", name] for name in names]
     bring_model(tmp_path)
     ready = True
-    for _, *words in calls:
+    for _, *words in calls[:-1]:
         done = command(*words, cwd=tmp_path)
         verdicts = set(EXIT_CODES.values())
         expected = {
@@ -48,6 +51,23 @@ def test_the_flow_from_data_to_champion_runs(page: Pages, command: Command, tmp_
     there = {path.name for path in tmp_path.iterdir()}
     assert {"roadworthy.toml", "report.html", ".roadworthy", "inspection.html"} <= there
     assert "http-equiv" in (tmp_path / "report.html").read_text()
+    ask_the_server(page, calls[-1][1:], tmp_path, version="champion" if ready else "latest")
+
+
+def ask_the_server(page: Pages, words: list[str], folder: Path, *, version: str) -> None:
+    """The README's server, on a free port, and its client."""
+    command = [sys.executable, "-m", "roadworthy", *words, "--port", "0", "--json", "--version", version]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = json.loads(server.stdout.readline())["address"]
+            code = page("README.md").blocks("python")[1].replace("http://127.0.0.1:8080", address)
+            scope: dict[str, Any] = {}
+            exec(compile(code, "README.md", "exec"), scope)  # noqa: S102 - the README's own example
+            assert scope["served"].version == "clicks-1"
+        finally:
+            server.terminate()
+            assert server.wait(60) == 0
 
 
 def bring_model(folder: Path) -> None:
@@ -69,7 +89,7 @@ def test_the_python_line_runs(page: Pages, tmp_path: Path, monkeypatch: pytest.M
     columns = {f"measure_{place}": scaled[:, place] for place in range(6)}
     frame = pl.DataFrame(columns)
     estimator = LogisticRegression().fit(scaled[:300], labels[:300])
-    (code,) = page("README.md").blocks("python")
+    code, _ = page("README.md").blocks("python")
     scope: dict[str, Any] = {"estimator": estimator, "X": frame[300:].to_numpy(), "y": labels[300:]}
     exec(compile(code, "README.md", "exec"), scope)  # noqa: S102 - the README's own example
     assert scope["inspection"].verdict.requirements

@@ -132,8 +132,9 @@ def test_what_is_not_ready_is_not_promoted_and_a_second_package_is_a_second_vers
     file = trees.folder / "roadworthy.toml"
     text = file.read_text()
     file.write_text(text.replace(">= 0.6", ">= 0.999"))
-    words = ["package", trees.folder / "trees.txt", trees.folder / "fresh.parquet", "--target", "paid", "--quick"]
-    done = command(*words, "-p", trees.folder, "--json")
+    rows = trees.folder / "fresh.parquet"
+    words = ["--target", "paid", "--quick", "--json"]
+    done = command("package", trees.folder / "trees.txt", rows, *words, "-p", trees.folder)
     assert done.exit_code == 1, done.output
     said = json.loads(done.stdout)
     assert (said["version"], said["readiness"], said["wrote_project"]) == ("trees-2", "not ready", False)

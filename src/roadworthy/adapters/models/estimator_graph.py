@@ -1,5 +1,4 @@
-"""Estimators from Python as ONNX graphs of raw outputs: scikit-learn by way of skl2onnx, others by
-their own files.
+"""Estimators from Python as ONNX graphs of raw outputs: scikit-learn's by way of skl2onnx, boosters' by their own text.
 
 In: a fitted estimator and the types of its columns. Out: ``Attempt``s, the likeliest first. Law: nothing is promised
 here about what a graph answers; whoever takes one compares it with the estimator.
@@ -37,14 +36,14 @@ class Attempt:
 
 
 def own_graph(model: Any) -> tuple[onnx.ModelProto, tuple[tuple[str, ...], ...]] | None:
-    """The graph of an estimator of LightGBM or XGBoost, or of a LightGBM booster; None for any other.
+    """The graph of an estimator of LightGBM or XGBoost; None for any other.
 
     Beside it stand the levels of LightGBM's columns of text.
     """
     library = type(model).__module__.partition(".")[0]
-    if library == "lightgbm":
-        booster = getattr(model, "booster_", model)
-        best = int(getattr(model, "best_iteration_", None) or getattr(booster, "best_iteration", 0) or 0)
+    if library == "lightgbm" and hasattr(model, "booster_"):
+        booster = model.booster_
+        best = int(model.best_iteration_ or 0)
         text = booster.model_to_string(num_iteration=best if best > 0 else -1)
         levels = tuple(tuple(map(str, known)) for known in booster.pandas_categorical or ())
         return lightgbm_graph(text), levels

@@ -2,7 +2,7 @@
 
 In: a subject with an ``export``, the declared project, the rows. Out: ``Converted``: the graph that ships, the contract
 that it needs, what both cost. Laws: whatever cannot be said to the model (a missing value where it answers with no
-number) is refused by the contract, found out by asking the graph, never assumed; scores that differ from the
+number) is refused by the contract, found out by asking it, never assumed; scores that differ from the
 original's beyond ``TOLERANCE`` on any row are an error.
 """
 
@@ -25,6 +25,7 @@ from roadworthy.graphs.optimise import optimise
 from roadworthy.graphs.readings import Reading
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.graphs.timing import Timing, time_graphs
+from roadworthy.measures.examined import Answer
 from roadworthy.records.contract import ColumnContract, ColumnType, MissingPolicy
 from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import ProjectSpec, Task
@@ -72,7 +73,7 @@ def converted(  # noqa: PLR0917 - the model, and everything that it is compared 
     if reading is None:
         raise ModelError(f"nothing tells what the outputs of {subject.name} are")
     clean, sound = _clean(project.spec, export.columns, given)
-    asked = _Asked(export, reading, project.spec.contract.columns, clean.filter(sound))
+    asked = _Asked(export, reading, subject.answer, project.spec.contract.columns, clean.filter(sound))
     content, columns, notes = _speaking(asked, takes)
     contract = msgspec.structs.replace(project.spec.contract, columns=dict(columns))
     spec = msgspec.structs.replace(project.spec, contract=contract)
@@ -119,6 +120,7 @@ class _Asked:
 
     export: Export
     reading: Reading
+    original: Answer
     columns: Mapping[str, ColumnContract]
     rows: pl.DataFrame
 
@@ -129,20 +131,24 @@ class _Asked:
         return GraphModel(adopted(self.export, fed, self.reading))
 
     def answers(self, graph: GraphModel, said: Mapping[str, str | None]) -> bool:
-        """Whether the graph answers with numbers where every row says this of these columns."""
+        """Whether the original answers where every row says this of these columns, and the graph the same."""
         rows = self.rows.head(_PROBED)
         rows = rows.with_columns(pl.lit(value, dtype=rows.schema[name]).alias(name) for name, value in said.items())
         try:
-            return bool(np.isfinite(graph.score(rows, finite=False)).all())
-        except ModelError:
+            own = self.original(rows)
+            found = graph.score(rows, finite=False)
+        except Exception:  # noqa: BLE001 - whatever the user's model raises: it cannot be told this
             return False
+        sound = not own.refused.any() and bool(np.isfinite(own.score).all()) and own.score.shape == found.shape
+        scale = max(1.0, float(np.abs(own.score).max())) if sound else 1.0
+        return sound and bool((np.abs(found - own.score) <= TOLERANCE * scale).all())
 
 
 def _speaking(asked: _Asked, takes: Mapping[str, int]) -> tuple[bytes, Mapping[str, ColumnContract], tuple[str, ...]]:
     """The graph, the columns of a contract that refuses what it cannot be told, and a sentence about each kind of that.
 
-    A missing value can be told to floats, as NaN, and to categories that travel as codes; of those the graph is asked
-    whether it then still answers with a number, and of texts whether it answers for one that it has never seen.
+    A missing value can be told to floats, as NaN, and to categories that travel as codes; of those the original is
+    asked whether it then still answers with a number, and of texts whether it answers for one that it has never seen.
     """
     columns, export = asked.columns, asked.export
     able = {name for name, kind in takes.items() if kind in FLOATS or name in export.levels}

@@ -96,9 +96,9 @@ def package(
 
     ``model``: an ONNX, LightGBM or XGBoost file, or an estimator of scikit-learn or of these two. ``data``: labelled
     rows that it was not trained on, a path or a frame, or the feature columns with the labels as ``y``. Where there is
-    no ``project`` file a first one is written: ``name``, ``standard``, ``positive``, ``time``, ``entity`` and ``protected`` are for
-    it. A project that is there keeps its contract and its standard. ``threshold`` is where a binary model decides: 0.5,
-    or the project's own. ``train``, ``train_y`` and ``quick`` are as for ``inspect``.
+    no ``project`` file a first one is written: ``name``, ``standard``, ``positive``, ``time``, ``entity`` and
+    ``protected`` are for it. A project that is there keeps its contract and its standard. ``threshold`` is where a
+    binary model decides: 0.5, or the project's own. ``train``, ``train_y`` and ``quick`` are as for ``inspect``.
 
     Raises ModelError for a model that cannot become a graph, or whose graph answers otherwise than the original;
     DataError and UsageError where rows, labels or words do not fit it.
@@ -157,10 +157,12 @@ def _no_graph(subject: Subject, model: Any) -> ModelError:
     """Why a model cannot be packaged, with the way out."""
     ways = {
         "bundle": ("it is a bundle already", "roadworthy promote VERSION   # serves it"),
+        "booster": ("its library keeps no labels in it", "save it with save_model, then package that file"),
         "code": ("it is Python code, and a bundle holds none", "pass the estimator that it asks, or export it to ONNX"),
         "file": ("no way is known to make a graph of it", "export it to ONNX where it was trained, then package that"),
     }
     kind = "bundle" if subject.contract else "file" if isinstance(model, str | Path) else "code"
+    kind = "booster" if hasattr(model, "save_model") else kind
     found, way = ways[kind]
     return ModelError(
         f"{subject.name} cannot be packaged: {found}",
@@ -363,8 +365,10 @@ def _report(
     opened: assembly.Project, lake: Lake, version: Version, inspection: Inspection, notes: tuple[str, ...]
 ) -> Path:
     """The inspection as a page, in the lake and as a copy beside the project file."""
-    view = with_pictures(inspection_view(inspection, when=version.created_at))
-    view = msgspec.structs.replace(view, project=version.name, version=version.title, notes=notes)
+    when = version.created_at.replace("T", " ").replace("+00:00", " UTC")
+    view = with_pictures(inspection_view(inspection, when=when))
+    own = [note for note in notes if note not in inspection.notes]
+    view = msgspec.structs.replace(view, project=version.name, version=str(version.number), notes=(*own, *view.notes))
     with lake.writing("report", version.report) as folder:
         (folder / assembly.REPORT_FILE).write_text(render_report(view), encoding="utf-8")
     report = opened.folder / assembly.REPORT_FILE

@@ -89,7 +89,7 @@ def _export(
     answer: Callable[[pl.DataFrame], NDArray[np.float64]],
 ) -> Callable[[], Export] | None:
     """How an estimator leaves as a graph; None for what is plain code. ``read`` are text columns of numbers."""
-    if not hasattr(model, "get_params") and type(model).__module__ != "lightgbm.basic":
+    if not hasattr(model, "get_params"):
         return None
     typed = rows.with_columns(numbers_read(rows.select(read)).iter_columns()) if read else rows
     return lambda: estimator_export(model, typed, columns, answer)
