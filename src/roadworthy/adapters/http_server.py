@@ -73,6 +73,7 @@ class _Protocol(HttpToolsProtocol):
     lingering = False
     head_bytes = 0
     head_since = 0.0
+    progress = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -81,8 +82,9 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.lingering:
             return
+        self.progress = False
         super().data_received(data)
-        if self.head_since:
+        if not self.progress:  # a head, or what follows a body in chunks: neither is bounded by anybody else
             self.head_bytes += len(data)
             if self.head_bytes > MOST_HEAD:
                 self.refuse(*_TOO_LONG)
@@ -93,9 +95,18 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.head_since, self.head_bytes = 0.0, 0
+        self.progress = True
         super().on_headers_complete()
         if _is_large(self.headers):
             self.cycle.transport = _Lingering(self)  # type: ignore[assignment]  # it has what a cycle asks for
+
+    def on_body(self, body: bytes) -> None:
+        self.progress = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.progress, self.head_bytes = True, 0
+        super().on_message_complete()
 
     @property
     def idle(self) -> bool:

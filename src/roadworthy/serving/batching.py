@@ -12,13 +12,15 @@ while, its rows go to whoever is next in the chain, and after several such runs 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from traceback import format_tb
 from typing import Any, NamedTuple
 
-from roadworthy.errors import RoadworthyError
+from roadworthy.errors import ModelError, RoadworthyError
 from roadworthy.serving.engine import Cost
 from roadworthy.serving.rows import Row
 
@@ -30,6 +32,7 @@ INLINE_S = 0.001
 MOST_BATCH = 1_024
 """Rows of one run, unless one request alone has more."""
 
+_LOG = logging.getLogger(__name__)
 _PATIENCE_S = 0.02
 _PATIENCE_RUNS = 3
 _HANG_S, _HANG_RUNS = 1.0, 20
@@ -133,7 +136,7 @@ class Batcher:
             return
         rows = tickets[0].rows if len(tickets) == 1 else [row for ticket in tickets for row in ticket.rows]
         if self.inline:
-            self._deliver(tickets, self._run(rows))
+            self._deliver(tickets, self._ran(rows))
         else:
             self._send(tickets, rows)
 
@@ -148,11 +151,11 @@ class Batcher:
         threading.Thread(target=self._in_thread, args=words, name="model", daemon=True).start()
 
     def _in_thread(self, number: int, watch: asyncio.TimerHandle, tickets: list[Ticket], rows: Sequence[Row]) -> None:
-        run = self._run(rows)
+        run = self._ran(rows)
         if not self._loop.is_closed():  # a run that was left behind may outlive the server
             self._loop.call_soon_threadsafe(self._finished, number, watch, tickets, run)
 
-    def _finished(self, number: int, watch: asyncio.TimerHandle, tickets: list[Ticket], run: Run) -> None:
+    def _finished(self, number: int, watch: asyncio.TimerHandle, tickets: list[Ticket], run: Run | None) -> None:
         watch.cancel()
         if number in self._left_behind:
             self._left_behind.discard(number)
@@ -189,7 +192,19 @@ class Batcher:
             self._loop.call_soon(self._start)
         return taken
 
-    def _deliver(self, tickets: list[Ticket], run: Run) -> None:
+    def _ran(self, rows: Sequence[Row]) -> Run | None:
+        """The run; None where it raised, so that a fault of ours is an answer too and nobody waits for ever."""
+        try:
+            return self._run(rows)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its words may quote a row
+            _LOG.error("a run failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))  # noqa: TRY400
+            return None
+
+    def _deliver(self, tickets: list[Ticket], run: Run | None) -> None:
+        if run is None:
+            for ticket in tickets:
+                _refuse(ticket, ModelError("the model could not be asked"))
+            return
         place = 0
         for ticket in tickets:
             end = place + len(ticket.rows)

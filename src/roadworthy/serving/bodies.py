@@ -85,10 +85,12 @@ def _plain_json(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         try:
-            return json.loads(body)
+            found = json.loads(body)
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text, and fails here
         except (ValueError, RecursionError):
-            found = "empty" if not body.strip() else f"not JSON: {error}"
-            raise RowsRefused(f"the body is {found}", syntax=True) from error
+            what = "empty" if not body.strip() else f"not JSON: {error}"
+            raise RowsRefused(f"the body is {what}", syntax=True) from error
+        return found
 
 
 def _depth(body: bytes) -> int:
@@ -114,12 +116,16 @@ def kind_fault(value: Any, field: Field) -> str:
         return kind_of_json(value)
     if field.part != "number":
         wanted = isinstance(value, str) or (field.part == "time" and not isinstance(value, bool))
-        return "" if wanted else kind_of_json(value)
+        return _too_long(value) if wanted else kind_of_json(value)
     boolean = field.expected.startswith("true")
     if isinstance(value, bool) is not boolean or isinstance(value, str):
         return kind_of_json(value)
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}, which is no number in JSON"
+    return _too_long(value)
+
+
+def _too_long(value: Any) -> str:
     return "a whole number of too many digits" if isinstance(value, int) and abs(value) > 2**63 - 1 else ""
 
 

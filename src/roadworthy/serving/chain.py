@@ -60,8 +60,8 @@ class Breaker:
         return self.state is not BreakerState.OPEN
 
     def succeeded(self) -> None:
-        """A run that answered closes it."""
-        if self._failed or self.state is not BreakerState.CLOSED:
+        """A run that answered closes it, unless it is open: that run was left behind, and answers nobody."""
+        if self.state is not BreakerState.OPEN and (self._failed or self.state is BreakerState.HALF_OPEN):
             self._failed, self._rest, self.state = 0, _FIRST_REST_S, BreakerState.CLOSED
 
     def hung(self, *, again: bool) -> None:
@@ -87,20 +87,25 @@ class Constant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Chain:
-    """The engines of one alias, the first in service. ``reader`` is that of the first: rows come in its order."""
+    """The engines of one alias, the first in service. ``reader`` is that of the first: rows come in its order.
+
+    An engine whose scores mean something else (another target, task or classes) is left out.
+    """
 
     def __init__(
         self, engines: Sequence[Engine], *, constant: Constant | None = None, clock: Clock = time.monotonic
     ) -> None:
-        self.engines = tuple(engines)
-        self.breakers = tuple(Breaker(clock) for _ in engines)
+        self.first = engines[0]
+        self.engines = tuple(engine for engine in engines if _same_question(engine, self.first))
+        self.breakers = tuple(Breaker(clock) for _ in self.engines)
         self.constant = constant
-        self.first = self.engines[0]
+        self._asking = 0  # whose turn it was last: a run that does not come back is stuck there
         self.reader: RowReader = self.first.reader
 
     def run(self, rows: Sequence[Row]) -> Run:
         """Answers for a batch, whoever can give them."""
         engine, breaker = self.first, self.breakers[0]
+        self._asking = 0
         if breaker.allows():
             try:
                 scored = engine.score(rows)
@@ -113,8 +118,8 @@ class Chain:
         return self._run_by_turns(rows)
 
     def hung(self, again: bool) -> None:  # noqa: FBT001 - called back by the queue, which knows nothing of chains
-        """The first engine did not come back from a run."""
-        self.breakers[0].hung(again=again)
+        """The engine that was asked last did not come back from a run."""
+        self.breakers[self._asking].hung(again=again)
 
     def states(self) -> Mapping[str, BreakerState]:
         """The state of each breaker, by version."""
@@ -124,8 +129,9 @@ class Chain:
         """Row by row whoever answers; only after a failure, or while a breaker is open."""
         run = Run(self.first.title, [None] * len(rows), self._no_decisions(len(rows)), {}, {}, {})
         pending = list(range(len(rows)))
-        for engine, breaker in zip(self.engines, self.breakers, strict=True):
+        for at, (engine, breaker) in enumerate(zip(self.engines, self.breakers, strict=True)):
             if pending and breaker.allows():
+                self._asking = at
                 pending = self._asked(engine, breaker, rows, pending, run)
         for place in pending:
             self._answer_constant(place, run)
@@ -152,7 +158,7 @@ class Chain:
                 name: value for name, value in self.reader.named(rows[place]).items() if name in engine.reader.known
             }
             try:
-                known[place] = engine.reader.take([plain])[0]
+                known[place] = engine.reader.take([plain], hidden=True)[0]
             except RowsRefused:
                 continue
         return known
@@ -168,6 +174,11 @@ class Chain:
 
     def _no_decisions(self, rows: int) -> list[str] | None:
         return [""] * rows if self.first.classes else None
+
+
+def _same_question(engine: Engine, first: Engine) -> bool:
+    own, wanted = engine.contract, first.contract
+    return (own.target, own.task, own.classes) == (wanted.target, wanted.task, wanted.classes)
 
 
 def _halved(engine: Engine, rows: Mapping[int, Row], run: Run, first: str) -> list[int]:

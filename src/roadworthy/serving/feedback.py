@@ -164,7 +164,7 @@ class _LabelReader:
             return None
         for name in given:
             if name not in _MEMBERS:
-                close = nearest(name, _MEMBERS)
+                close = nearest(name, _MEMBERS) if len(self._problems) < _MOST_PROBLEMS else None
                 hint = f"; did you mean {close!r}?" if close else ""
                 self._found(f"unknown member{hint}", f"{where}.{_short(name)}", "")
         id_, row = self._about(given, where)

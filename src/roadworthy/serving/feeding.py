@@ -39,8 +39,8 @@ class Asked:
         """The outputs; raises ModelError where the graph fails."""
         try:
             found: list[Any] = self._session.run(self._outputs, {name: arrays[name] for name in self._inputs})
-        except RUN_ERRORS as error:
-            raise ModelError(f"the graph failed on these rows: {str(error).splitlines()[0]}") from error
+        except (*RUN_ERRORS, ValueError, TypeError, OverflowError) as error:  # the latter: a value it cannot be fed
+            raise ModelError(f"the graph failed on these rows: {str(error).partition('\n')[0]}") from error
         return found
 
 

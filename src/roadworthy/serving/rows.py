@@ -54,8 +54,8 @@ Form = tuple[tuple[str, type], ...]
 class _Work:
     """Rows on their way: what they are called, what is clean of them, what the plan must read, what is wrong."""
 
-    def __init__(self, places: Sequence[str]) -> None:
-        self.places = places
+    def __init__(self, places: Sequence[str], *, hidden: bool = False) -> None:
+        self.places, self.hidden = places, hidden
         self.rows: list[Row | None] = []
         self.doubtful: dict[int, Mapping[str, Any]] = {}
         self.problems: dict[int, list[Problem]] = {}
@@ -116,12 +116,15 @@ class RowReader:
         rows = [values(row) for row in given]
         return self._settled(rows) if self._doubts or self._aggregates else rows
 
-    def take(self, rows: Sequence[Mapping[str, Any]], *, where: str = "rows") -> list[Row]:
-        """The clean rows of plain JSON objects (or of columns that came in another form); raises RowsRefused."""
+    def take(self, rows: Sequence[Mapping[str, Any]], *, where: str = "rows", hidden: bool = False) -> list[Row]:
+        """The clean rows of plain JSON objects (or of columns that came in another form); raises RowsRefused.
+
+        ``hidden``: personal values are hashes already.
+        """
         places = [f"{where}[{at}]" if len(rows) > 1 else where for at in range(len(rows))]
-        work = _Work(places)
+        work = _Work(places, hidden=hidden)
         for at, row in enumerate(rows):
-            found = list(self._form_problems(row, places[at]))
+            found = list(self._form_problems(row, places[at], _HINTS if len(work.problems) < _HINTS else 0))
             quick = self._quick(row) if not found else None
             if found:
                 work.problems[at] = found
@@ -199,14 +202,17 @@ class RowReader:
             return None
         return None if self._in_doubt(values) else values
 
-    def _form_problems(self, row: Any, where: str) -> Iterator[Problem]:
-        """What JSON alone says: fields that are unknown, lack, or hold a value of another kind."""
+    def _form_problems(self, row: Any, where: str, hints: int) -> Iterator[Problem]:
+        """What JSON alone says: fields that are unknown, lack, or hold a value of another kind.
+
+        ``hints``: for so many unknown fields the closest one is looked for, which costs more than all the rest.
+        """
         if not isinstance(row, Mapping):
             yield Problem(kind_of_json(row), expected="an object with one member for each field", where=where)
             return
         unknown = [name for name in row if name not in self.known]
         for place, name in enumerate(unknown[:MOST_PROBLEMS]):
-            close = nearest(name, self.known - row.keys()) if place < _HINTS and len(name) <= SHOWN else None
+            close = nearest(name, self.known - row.keys()) if place < hints and len(name) <= SHOWN else None
             hint = f"; did you mean {close!r}?" if close else ""
             yield Problem(f"unknown field{hint}", where=_path(where, short(name)))
         if len(unknown) > MOST_PROBLEMS:
@@ -221,12 +227,12 @@ class RowReader:
     def _mend(self, work: _Work) -> None:
         """The rows in doubt as the cleaning plan reads them, those of one form in one frame."""
         plan, optional = self._predictor.cleaning, self._predictor.optional
-        columns = self._predictor.contract.contract.columns
+        columns, unread = self._predictor.contract.contract.columns, {*self.kept, *self.ignored}
         for form, places in _alike(work.doubtful).items():
-            names = [name for name, _ in form if name in columns and name not in self.ignored]
+            names = [name for name, _ in form if name in columns and name not in unread]
             given = {name: [work.doubtful[at][name] for at in places] for name in names}
             frame = pl.DataFrame({name: _series(name, values) for name, values in given.items()})
-            clean, found = plan.apply_rows(self._predictor.hidden(frame), optional=optional)
+            clean, found = plan.apply_rows(frame if work.hidden else self._predictor.hidden(frame), optional=optional)
             for at, values, reasons in zip(places, clean.rows(named=True), found.to_list(), strict=True):
                 if reasons is not None:
                     work.problems[at] = [self._as_problem(reason, work.places[at]) for reason in reasons]

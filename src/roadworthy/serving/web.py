@@ -11,9 +11,11 @@ longer than ``body_s``; a value of a personal column is in no message.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from traceback import format_tb
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,6 +46,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
+_LOG = logging.getLogger(__name__)
 _JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _DEADLINE = b"x-deadline-ms"
@@ -104,6 +107,8 @@ class Failure(RoadworthyError):
             found["next"] = self.next_step
         return Reply(self.status, _encode(found), (_JSON, *self.headers))
 
+
+_FAULT = Failure(500, "the server met a fault of its own", next_step="look at its log")
 
 Handler = Callable[[Service, Call], Awaitable[Reply]]
 """Answers one request, or raises a ``RoadworthyError`` that says why not."""
@@ -172,6 +177,9 @@ class Web:
             reply = await self._answered(route, scope, receive, begun)
         except RoadworthyError as error:
             reply = failure_of(error).reply()
+        except Exception as error:  # noqa: BLE001 - whatever it is, its words may quote a row
+            _LOG.error("a request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))  # noqa: TRY400
+            reply = _FAULT.reply()
         finally:
             if service is not None:
                 service.in_flight -= 1
@@ -450,7 +458,7 @@ def failure_of(error: RoadworthyError) -> Failure:
         return Failure(429, error.message, next_step=error.next_step, headers=((b"retry-after", wait),))
     if isinstance(error, DeadlinePassed):
         return Failure(504, error.message)
-    return Failure(500, "the server met a fault of its own", next_step="look at its log")
+    return _FAULT
 
 
 def _milliseconds(value: bytes) -> float:

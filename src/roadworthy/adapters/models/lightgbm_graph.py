@@ -25,7 +25,7 @@ from roadworthy.errors import ModelError
 
 __all__ = ["lightgbm_graph"]
 
-_ZERO = 1e-35  # LightGBM's kZeroThreshold
+_ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two above tell what counts as missing
 _NONE, _AS_ZERO, _AS_NAN = 0, 1, 2
 
@@ -98,6 +98,8 @@ def _add_splits(nodes: TreeNodes, sets: _Sets, fields: Mapping[str, str], splits
     sets.zero_is_missing |= set(feature[(missing == _AS_ZERO) & ((kind & _CATEGORICAL) == 0)].tolist())
     default_left = (kind & _DEFAULT_LEFT) > 0
     missing_left = np.where(missing == _NONE, threshold >= 0, default_left)
+    # LightGBM reads what lies within ±1e-35 as zero, so that its bound itself is on the right of a threshold there
+    threshold = np.where(threshold == -_ZERO, np.nextafter(-_ZERO, -np.inf), threshold)
     bounds, words = _whole(fields.get("cat_boundaries", "")), _whole(fields.get("cat_threshold", ""))
     for place in np.flatnonzero(kind & _CATEGORICAL).tolist():
         at = int(threshold[place])

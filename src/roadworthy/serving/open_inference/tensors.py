@@ -26,6 +26,7 @@ _MOST_PROBLEMS = 20
 _MOST_DIMENSIONS = 8
 _LARGEST = 1 << 32
 _LONGEST_NAME = 60
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)  # texts inside of data are first read here
 _NAME = re.compile(r"[^\W\d]\w*\Z", re.ASCII)
 
 
@@ -94,11 +95,11 @@ def from_json(head: Head, data: msgspec.Raw, problems: list[Problem]) -> Tensor 
     for flat, nested, nulls in zip(datatype.flat, datatype.nested, (False, True), strict=True):
         try:
             return from_values(head, flat(data), problems, nulls=nulls)
-        except msgspec.ValidationError:
+        except _UNREADABLE:
             pass
         try:
             rows = nested(data)
-        except msgspec.ValidationError:
+        except _UNREADABLE:
             continue
         if len(head.shape) != 2 or len(rows) != head.shape[0] or any(len(row) != head.shape[1] for row in rows):
             break
@@ -176,7 +177,10 @@ def _slowly(head: Head, data: msgspec.Raw, problems: list[Problem]) -> Tensor | 
     where = f"{path(head.name)}.data"
     try:
         plain = msgspec.json.decode(data)
-    except msgspec.ValidationError as error:  # a number that is beyond every double
+    except UnicodeDecodeError:
+        problems.append(Problem("bytes that are not UTF-8", expected=_ELEMENTS[head.datatype.kind], where=where))
+        return None
+    except msgspec.DecodeError as error:  # a number that is beyond every double
         problems.append(Problem(str(error)[:_LONGEST_NAME], expected=_ELEMENTS[head.datatype.kind], where=where))
         return None
     if not isinstance(plain, list):
