@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from roadworthy import assembly
 from roadworthy.errors import ModelError
 from roadworthy.formats.bundle import OpenBundle
+from roadworthy.records.project import Task
 from roadworthy.serving.batching import Batcher, DeadlinePassed, Overloaded, Run, Ticket
 from roadworthy.serving.chain import CONSTANT, BreakerState, Chain, Constant
 from roadworthy.serving.engine import Cost, Engine, Scored
@@ -270,3 +272,49 @@ def test_whose_time_is_over_costs_no_run() -> None:
 
     asyncio.run(ask())
     assert asked == [1]
+
+
+@pytest.mark.parametrize("seconds", [1e-5, 0.002], ids=["on the event loop", "in a thread"])
+def test_a_run_that_raises_is_an_answer_too_and_the_queue_goes_on(seconds: float) -> None:
+    def run(rows: Sequence[Row]) -> Run:
+        if rows[0][0] is None:
+            raise ValueError("cell of a person")
+        return Run("m-1", [0.0] * len(rows), None, {}, {}, {})
+
+    async def ask() -> float:
+        batcher = Batcher(run, Cost(0.0, seconds), asyncio.get_running_loop(), lambda _t, _r: None)
+        until = time.perf_counter() + 5
+        with pytest.raises(ModelError) as failed:
+            await asyncio.wait_for(batcher.submit("a", [(None,)], until), 5)
+        assert "person" not in str(failed.value)
+        found, start, _ = await asyncio.wait_for(batcher.submit("b", [(0.0,)], until), 5)
+        return float(found.scores[start])
+
+    assert asyncio.run(ask()) == 0.0
+
+
+def stand_in(title: str, classes: tuple[str, ...] = ("0", "1")) -> Any:
+    """An engine that breaks on whatever it is asked."""
+
+    def score(_rows: Sequence[Row]) -> Scored:
+        raise ModelError("broken")
+
+    contract = SimpleNamespace(target="y", task=Task.BINARY, classes=classes)
+    return SimpleNamespace(
+        title=title, contract=contract, classes=classes, reader=None, score=score, sound=lambda: False
+    )
+
+
+def test_who_answers_another_question_does_not_stand_by() -> None:
+    chain = Chain([stand_in("m-2"), stand_in("m-1", ("no", "yes")), stand_in("m-0")])
+    assert [engine.title for engine in chain.engines] == ["m-2", "m-0"]
+
+
+def test_whoever_does_not_come_back_is_blamed_for_it() -> None:
+    first, second = stand_in("m-2"), stand_in("m-1")
+    second.reader = first.reader
+    chain = Chain([first, second])
+    chain.breakers[0].hung(again=True)
+    chain.run([(0.0,)])
+    chain.hung(True)
+    assert chain.states() == {"m-2": BreakerState.OPEN, "m-1": BreakerState.OPEN}

@@ -385,3 +385,14 @@ def test_predictions_and_their_labels_meet_in_the_lake_without_a_clear_name(
     assert "roadworthy_log_lost_rows_total 0\n" in text
     assert "roadworthy_feedback_total 3\n" in text
     assert not any(CLEAR.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_closest_name_is_looked_for_only_for_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("roadworthy.serving.feedback.nearest", lambda name, _known: asked.append(name))
+    body = json.dumps({"id": "a", "label": "1", **{f"labl{at}": 1 for at in range(5_000)}}).encode()
+    handler = feedback_handler(cast("Any", None))
+    with pytest.raises(Failure) as refused:
+        asyncio.run(cast("Any", handler(cast("Any", _Line(contract_of())), Call("POST", "/feedback", (), body, 0.0))))
+    assert refused.value.status == 422
+    assert len(asked) == 100

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from roadworthy.adapters.http_server import HttpServer
+from roadworthy.serving.service import Service
+from roadworthy.serving.web import Call, Reply, Route, Web
 
 Start = Callable[..., Any]
 SOUND = {"a": 1.0, "b": 0.2, "c": 0.0}
@@ -72,6 +80,7 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "truncated": (text('{"row": {"a": 1'), 400, "JSON"),
     "empty": (text(""), 400, "empty"),
     "no JSON": (text("a=1&b=2"), 400, "JSON"),
+    "half a surrogate pair": (row(b="\ud800"), 400, "JSON"),
     "no UTF-8": (posted(b'{"row": {"a": "\xff\xfe"}}'), 400, "JSON"),
     "nested": (text('{"row":' + "[" * 50_000), 400, "nests"),
     "another form": (text('{"instances": [[1, 2, 3]]}'), 400, "row"),
@@ -156,3 +165,65 @@ def test_what_it_says_of_itself_is_what_machines_expect(serving: Start, pair: Pa
     assert code == 200
     example = document["components"]["schemas"]["Row"]["examples"][0]
     assert said(server.port, posted(json.dumps({"row": example}).encode()))[0] == 200
+
+
+async def _by_itself(app: Any, *parts: bytes, until: bytes = b"") -> bytes:
+    """What a server of ``app`` in this process answers to these bytes, sent one after the other."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    server = HttpServer(app)
+    await server.start(listening)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(5):
+            while not until or until not in answer:
+                part = await reader.read(65536)
+                if not part:
+                    break
+                answer += part
+    writer.close()
+    await server.stop(0)
+    return answer
+
+
+def test_what_follows_a_body_in_chunks_is_not_kept_without_end() -> None:
+    begin = b"GET /livez HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    lines = [b"a: " + b"b" * 1000 + b"\r\n"] * 200
+    begun = time.perf_counter()
+    answer = asyncio.run(_by_itself(Web(), begin, *lines))
+    assert time.perf_counter() - begun < 4, "the connection was not ended"
+    assert not answer or b"HTTP/1.1 431" in answer  # who still sends may see the connection reset instead
+
+
+def test_a_body_in_many_small_chunks_and_a_request_behind_it_are_read() -> None:
+    begin = b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = b"5\r\nabcde\r\n" * 20_000 + b"0\r\n\r\nGET /livez HTTP/1.1\r\n"
+    answer = asyncio.run(_by_itself(Web(), begin, chunks, b"host: x\r\n\r\n", until=b'{"live":true}'))
+    assert b"HTTP/1.1 431" not in answer
+    assert b"HTTP/1.1 200" in answer
+
+
+def test_a_fault_of_our_own_is_an_answer_in_the_common_form_and_quotes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    value = "ann@example.org"
+
+    async def faulty(_service: Service, _call: Call) -> Reply:
+        raise KeyError(value)
+
+    counted: list[tuple[str, int]] = []
+    metrics = SimpleNamespace(request=lambda route, code, _seconds: counted.append((route, code)))
+    web = Web(routes={"/faulty": Route("other", ("GET",), faulty)})
+    web.service = cast("Any", SimpleNamespace(in_flight=0, metrics=metrics))
+    answer = asyncio.run(_by_itself(web, b"GET /faulty HTTP/1.1\r\nhost: x\r\n\r\n", until=b"}"))
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert "error" in json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert counted == [("other", 500)]
+    assert "KeyError" in caplog.text
+    assert value not in caplog.text

@@ -266,3 +266,66 @@ def test_rows_that_come_together_are_read_as_each_by_itself(rows: list[dict[str,
         return
     taken = [READER.named(row) for row in READER.read(body)]
     assert [tuple(row[name] for name in INPUTS if name != "seen") for row in taken] == alone
+
+
+HALF_A_PAIR = [
+    {"row": {**SOUND, "band": "\ud800"}},
+    {"row": {**SOUND, "who": "\ud800"}},
+    {"row": {**SOUND, "\ud800": 1}},
+    {"\udfff": 1},
+]
+
+
+@pytest.mark.parametrize("body", HALF_A_PAIR)
+def test_half_a_surrogate_pair_is_no_json(body: dict[str, Any]) -> None:
+    with pytest.raises(RowsRefused) as refused:
+        READER.read(json.dumps(body).encode())
+    assert refused.value.syntax
+    json.dumps(refused.value.message, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("who", [[1, "a"], {"a": [1, {}]}, 10**100, 1e300, [], None])
+def test_what_nobody_reads_is_never_a_fault_of_a_row_that_is_mended(who: Any) -> None:
+    others = [{**SOUND, "pay": 999, "who": ["x"]}, {**SOUND, "pay": 999, "who": 2**64}]
+    rows = READER.read(json.dumps({"rows": [{**SOUND, "pay": 999, "who": who}, *others]}).encode())
+    assert [READER.named(row)["who"] for row in rows] == [who, ["x"], 2**64]
+    assert READER.named(rows[0])["pay"] is None
+
+
+def test_times_beyond_64_bits_are_named() -> None:
+    rows = [{**SOUND, "seen": 1}, {**SOUND, "seen": 2**64}]
+    with pytest.raises(RowsRefused, match="do not meet") as refused:
+        READER.read(json.dumps({"rows": rows}).encode())
+    assert "too many digits" in str(refused.value)
+
+
+def test_a_request_full_of_unknown_fields_is_refused_without_delay() -> None:
+    columns = {**COLUMNS, **{f"column_{at}": ColumnContract(type=ColumnType.NUMBER) for at in range(40)}}
+    body = json.dumps({"rows": [{f"colunm_{at}": 1 for at in range(20)}] * 1_000}).encode()
+    begun = time.perf_counter()
+    with pytest.raises(RowsRefused, match="do not meet"):
+        reader(columns).read(body)
+    assert time.perf_counter() - begun < 3  # 20,000 hints would be ten seconds
+
+
+def test_what_is_hidden_already_is_not_hidden_again() -> None:
+    own = reader(inputs=(*INPUTS, "who"), personal=("who",))
+    (row,) = own.take([{**SOUND, "who": "ann"}])
+    assert own.named(row)["who"] == "ann#"
+    assert own.take([own.named(row)], hidden=True) == [row]
+
+
+def test_rows_in_any_order_of_fields_and_with_any_gaps_are_mended_together() -> None:
+    names = list(SOUND)
+    rows: list[dict[str, Any]] = []
+    for at in range(2_000):
+        order = names[at % 8 :] + names[: at % 8]
+        row = {name: SOUND[name] for name in order} | {"pay": 999 if at % 2 else 999.0, "wide": 2 if at % 3 else 2.0}
+        rows.append(row | {name: None for bit, name in enumerate(("ok", "band", "code", "seen")) if at >> bit & 1})
+    alone = [READER.take([row])[0] for row in rows[:48]]
+    begun = time.perf_counter()
+    assert READER.take(rows)[:48] == alone
+    assert time.perf_counter() - begun < 1
+    with pytest.raises(RowsRefused) as refused:
+        READER.take([*rows, {**SOUND, "age": "x"}])
+    assert len(refused.value.problems) == 1

@@ -88,6 +88,8 @@ class _Protocol(HttpToolsProtocol):
             self.head_bytes += len(data)
             if self.head_bytes > MOST_HEAD:
                 self.refuse(*_TOO_LONG)
+        elif self.head_since:
+            self.head_bytes = 1  # the next head has begun, behind what this was; ``idle`` asks
 
     def on_message_begin(self) -> None:
         self.head_since = time.monotonic()
@@ -101,7 +103,7 @@ class _Protocol(HttpToolsProtocol):
             self.cycle.transport = _Lingering(self)  # type: ignore[assignment]  # it has what a cycle asks for
 
     def on_body(self, body: bytes) -> None:
-        self.progress = True
+        self.progress, self.head_bytes = True, 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:

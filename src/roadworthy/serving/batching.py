@@ -197,7 +197,7 @@ class Batcher:
         try:
             return self._run(rows)
         except Exception as error:  # noqa: BLE001 - whatever it is, its words may quote a row
-            _LOG.error("a run failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))  # noqa: TRY400
+            _LOG.error("a run failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
             return None
 
     def _deliver(self, tickets: list[Ticket], run: Run | None) -> None:

@@ -40,7 +40,8 @@ class Asked:
         try:
             found: list[Any] = self._session.run(self._outputs, {name: arrays[name] for name in self._inputs})
         except (*RUN_ERRORS, ValueError, TypeError, OverflowError) as error:  # the latter: a value it cannot be fed
-            raise ModelError(f"the graph failed on these rows: {str(error).partition('\n')[0]}") from error
+            words = str(error).partition("\n")[0]
+            raise ModelError(f"the graph failed on these rows: {words}") from error
         return found
 
 

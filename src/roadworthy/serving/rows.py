@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from roadworthy.errors import Problem, nearest
+from roadworthy.records.contract import ColumnType
 from roadworthy.serving.bodies import (
     MOST_DEEP,
     MOST_PROBLEMS,
@@ -39,6 +42,7 @@ from roadworthy.serving.predictor import BundlePredictor
 __all__ = ["MOST_DEEP", "MOST_ROWS", "Row", "RowReader", "RowsRefused"]
 
 _HINTS = 20
+_EXACT = 2**53
 _NAME = re.compile(r"[^\W\d]\w*\Z", re.ASCII)
 
 Row = tuple[Any, ...]
@@ -48,7 +52,7 @@ All rows of a reader are of one length, so that those of several requests stand 
 """
 
 Form = tuple[tuple[str, type], ...]
-"""The fields of a plain row and the kinds of their values, in the row's own order."""
+"""The fields of a plain row and the kinds of their values, by name."""
 
 
 class _Work:
@@ -228,10 +232,11 @@ class RowReader:
         """The rows in doubt as the cleaning plan reads them, those of one form in one frame."""
         plan, optional = self._predictor.cleaning, self._predictor.optional
         columns, unread = self._predictor.contract.contract.columns, {*self.kept, *self.ignored}
-        for form, places in _alike(work.doubtful).items():
-            names = [name for name, _ in form if name in columns and name not in unread]
-            given = {name: [work.doubtful[at][name] for at in places] for name in names}
-            frame = pl.DataFrame({name: _series(name, values) for name, values in given.items()})
+        numbers = {name for name, column in columns.items() if column.type is ColumnType.NUMBER}
+        for form, places in _alike(work.doubtful, numbers).items():
+            kinds = [(name, kind) for name, kind in form if name in columns and name not in unread]
+            given = {name: _series(name, kind, [work.doubtful[at][name] for at in places]) for name, kind in kinds}
+            frame = pl.DataFrame(given)
             clean, found = plan.apply_rows(frame if work.hidden else self._predictor.hidden(frame), optional=optional)
             for at, values, reasons in zip(places, clean.rows(named=True), found.to_list(), strict=True):
                 if reasons is not None:
@@ -283,17 +288,39 @@ def _given(name: str) -> Field:
     return Field(name, "number", float | None, required=False, doubt=None, expected="a number")
 
 
-def _alike(rows: Mapping[int, Mapping[str, Any]]) -> dict[Form, list[int]]:
-    """The places of rows by their form: the same fields, with values of the same kinds, as a frame column has one."""
+def _alike(rows: Mapping[int, Mapping[str, Any]], numbers: Collection[str]) -> dict[Form, list[int]]:
+    """The places of rows by their form: the same fields, with values of the same kinds, as a frame column has one.
+
+    Each form costs a run of the plan, so that what makes no difference makes no form: the order of the fields, what is
+    missing, and whether one of ``numbers`` is written as 1 or as 1.0.
+    """
+    kinds: dict[str, type] = {}
+    for row in rows.values():
+        for name, value in row.items():
+            if value is not None and name not in kinds:
+                kinds[name] = _kind(name, value, numbers)
     found: dict[Form, list[int]] = {}
     for at, row in rows.items():
-        found.setdefault(tuple((name, type(value)) for name, value in row.items()), []).append(at)
+        form = (
+            (name, kinds.get(name, NoneType) if value is None else _kind(name, value, numbers))
+            for name, value in row.items()
+        )
+        found.setdefault(tuple(sorted(form, key=_FIRST)), []).append(at)
     return found
 
 
-def _series(name: str, values: list[Any]) -> pl.Series:
-    """One column of values of one kind, or of None."""
-    return pl.Series(name, values, dtype=pl.Null if values[0] is None else None)
+_FIRST = itemgetter(0)
+
+
+def _kind(name: str, value: Any, numbers: Collection[str]) -> type:
+    return float if type(value) is int and name in numbers and abs(value) <= _EXACT else type(value)
+
+
+def _series(name: str, kind: type, values: list[Any]) -> pl.Series:
+    """One column of values of one kind, and of None."""
+    if kind is float:
+        values = [None if value is None else float(value) for value in values]
+    return pl.Series(name, values, dtype=pl.Null if kind is NoneType else None)
 
 
 def _plain(value: Any) -> Any:

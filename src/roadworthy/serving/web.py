@@ -178,7 +178,7 @@ class Web:
         except RoadworthyError as error:
             reply = failure_of(error).reply()
         except Exception as error:  # noqa: BLE001 - whatever it is, its words may quote a row
-            _LOG.error("a request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))  # noqa: TRY400
+            _LOG.error("a request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
             reply = _FAULT.reply()
         finally:
             if service is not None:

@@ -412,3 +412,13 @@ def test_texts_come_back_from_their_binary_form(texts: list[str]) -> None:
     again = from_json(head, msgspec.Raw(json.dumps(texts).encode()), problems)
     assert again is not None
     assert list(again.values) == texts
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "FP64", "INT64", "BOOL"])
+@pytest.mark.parametrize("data", [b'["\xff"]', b'[["\xff"]]', b'["\xed\xa0\x80"]'])
+def test_json_data_that_are_not_utf_8_are_a_problem_and_no_fault(datatype: str, data: bytes) -> None:
+    problems: list[Problem] = []
+    head = checked_head("x", datatype, [1, 1], problems)
+    assert head is not None
+    assert from_json(head, msgspec.Raw(data), problems) is None
+    assert [problem.found for problem in problems] == ["bytes that are not UTF-8"]

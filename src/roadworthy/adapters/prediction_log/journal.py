@@ -210,7 +210,8 @@ class Journal(Generic[Item]):
             try:
                 self._turn(closing=closing)
             except Exception as error:  # noqa: BLE001 - a fault in one turn must not end the log; /readyz tells it
-                self._fault = f"{self._title} met a fault of its own: {type(error).__name__}: {error}"
+                # by its kind alone: its words may quote a row
+                self._fault = f"{self._title} met a fault of its own: {type(error).__name__}"
                 self._answer(whole=False)
             self._tell()
 

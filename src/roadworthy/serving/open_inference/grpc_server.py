@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from traceback import format_tb
 from typing import Any, Final
 
 from roadworthy.errors import MissingExtra, Problem, RoadworthyError, UsageError
@@ -156,8 +157,8 @@ class _Method:
             status = failure.status
             await _abort(context, failure)
             raise
-        except Exception:
-            _LOG.exception("%s failed", self.name)
+        except Exception as error:  # its words may quote a row
+            _LOG.error("%s failed: %s\n%s", self.name, type(error).__name__, "".join(format_tb(error.__traceback__)))
             await context.abort(StatusCode.INTERNAL, "the server met a fault of its own; next: look at its log")
             raise
         else:
