@@ -318,3 +318,27 @@ def test_whoever_does_not_come_back_is_blamed_for_it() -> None:
     chain.run([(0.0,)])
     chain.hung(True)
     assert chain.states() == {"m-2": BreakerState.OPEN, "m-1": BreakerState.OPEN}
+
+
+def test_a_caller_whose_time_is_over_while_the_model_runs_is_told_then() -> None:
+    async def ask() -> float:
+        batcher = Batcher(answered_after(0.5), Cost(0.0, 0.002), asyncio.get_running_loop(), lambda _t, _r: None)
+        begun = time.perf_counter()
+        with pytest.raises(DeadlinePassed, match="while the model ran"):
+            await batcher.submit("a", [(0.0,)], begun + 0.1)
+        return time.perf_counter() - begun
+
+    assert asyncio.run(ask()) < 0.45
+
+
+def test_a_large_batch_of_a_cheap_model_does_not_hold_the_event_loop() -> None:
+    async def ask() -> int:
+        batcher = Batcher(answered_after(0.3), Cost(1e-4, 1e-5), asyncio.get_running_loop(), lambda _t, _r: None)
+        answer = batcher.submit("a", [(0.0,)] * 1_000, time.perf_counter() + 5)
+        turns = 0
+        while not answer.done():
+            await asyncio.sleep(0.005)
+            turns += 1
+        return turns
+
+    assert asyncio.run(ask()) > 10

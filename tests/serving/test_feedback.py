@@ -31,6 +31,8 @@ from roadworthy.transforms.kept import HashOne
 
 CLEAR = "visitor-Clear-4711"
 
+JSON = (b"content-type", b"application/json")
+
 
 def contract_of(task: Task = Task.BINARY, **more: Any) -> ServingContract:
     target = {
@@ -89,7 +91,10 @@ class Edge:
 
     async def post(self, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        pairs = [
+            (name.lower().encode(), value.encode())
+            for name, value in ({"content-type": "application/json"} | dict(headers or {})).items()
+        ]
         service = cast("Service", _Line(self.contract))
         try:
             return await self.handler(service, Call("POST", "/feedback", pairs, data, time.perf_counter() + 5))
@@ -328,7 +333,7 @@ async def ask(web: Web, path: str, body: Any, method: str = "POST") -> tuple[int
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await web({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
+    await web({"type": "http", "method": method, "path": path, "headers": [JSON]}, receive, send)
     data = sent[1]["body"]
     return sent[0]["status"], json.loads(data) if data[:1] in b"{[" else data.decode()
 
@@ -393,6 +398,8 @@ def test_a_closest_name_is_looked_for_only_for_what_is_shown(monkeypatch: pytest
     body = json.dumps({"id": "a", "label": "1", **{f"labl{at}": 1 for at in range(5_000)}}).encode()
     handler = feedback_handler(cast("Any", None))
     with pytest.raises(Failure) as refused:
-        asyncio.run(cast("Any", handler(cast("Any", _Line(contract_of())), Call("POST", "/feedback", (), body, 0.0))))
+        asyncio.run(
+            cast("Any", handler(cast("Any", _Line(contract_of())), Call("POST", "/feedback", (JSON,), body, 0.0)))
+        )
     assert refused.value.status == 422
     assert len(asked) == 100

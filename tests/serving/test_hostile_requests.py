@@ -85,6 +85,7 @@ CASES: dict[str, tuple[bytes, int, str]] = {
     "nested": (text('{"row":' + "[" * 50_000), 400, "nests"),
     "another form": (text('{"instances": [[1, 2, 3]]}'), 400, "row"),
     "another type of content": (posted(b"a", kind="application/x-www-form-urlencoded"), 415, "content-type"),
+    "no type of content": (b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 415, "content-type"),
     "compressed": (posted(b"\x1f\x8b", headers="content-encoding: gzip\r\n"), 415, "content-encoding"),
     "no such path": (posted(b"{}", path="/predictions"), 404, "/predict"),
     "another method": (b"PUT /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", 405, "POST"),

@@ -27,7 +27,10 @@ from roadworthy.serving.rows import Row
 __all__ = ["INLINE_S", "MOST_BATCH", "Batcher", "DeadlinePassed", "Overloaded", "Run", "Ticket", "retry_after"]
 
 INLINE_S = 0.001
-"""A run of one row that takes longer than this is not done on the event loop."""
+"""A model whose run of one row takes longer than this is not asked on the event loop."""
+
+_INLINE_BATCH_S = 0.02
+"""Nor is a batch that takes longer than this, however cheap a row is."""
 
 MOST_BATCH = 1_024
 """Rows of one run, unless one request alone has more."""
@@ -135,10 +138,12 @@ class Batcher:
         if not tickets:
             return
         rows = tickets[0].rows if len(tickets) == 1 else [row for ticket in tickets for row in ticket.rows]
-        if self.inline:
+        if self.inline and self.cost.of(len(rows)) <= _INLINE_BATCH_S:
             self._deliver(tickets, self._ran(rows))
-        else:
-            self._send(tickets, rows)
+            return
+        for ticket in tickets:
+            self._loop.call_later(max(ticket.until - time.perf_counter(), 0.0), _expire, ticket)
+        self._send(tickets, rows)
 
     def _send(self, tickets: list[Ticket], rows: Sequence[Row]) -> None:
         """Runs rows in a thread, watched; a daemon, so that a run that never comes back keeps no process alive."""
@@ -212,6 +217,11 @@ class Batcher:
                 ticket.done.set_result((run, place, end))
             place = end
         self._delivered(tickets, run)
+
+
+def _expire(ticket: Ticket) -> None:
+    """The caller's time is over while a run is on: it is told so, and the run's answer finds nobody."""
+    _refuse(ticket, DeadlinePassed("the caller's time was over while the model ran"))
 
 
 def _refuse(ticket: Ticket, error: RoadworthyError) -> None:

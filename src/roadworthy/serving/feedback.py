@@ -101,12 +101,11 @@ class _Given(NamedTuple):
 
 
 def _refuse_other_kind(call: Call) -> None:
-    for name, value in call.headers:
-        if name == b"content-type":
-            kind = value.split(b";", 1)[0].strip().lower()
-            if kind not in {b"application/json", b"text/json", b""} and not kind.endswith(b"+json"):
-                found = Problem(kind.decode("latin-1")[:60], where="content-type", expected="application/json")
-                raise Failure(415, "the body is not said to be JSON", problems=[found])
+    kind = next((value for name, value in call.headers if name == b"content-type"), b"missing")
+    kind = kind.split(b";", 1)[0].strip().lower()
+    if kind not in {b"application/json", b"text/json"} and not kind.endswith(b"+json"):
+        found = Problem(kind.decode("latin-1")[:60] or "empty", where="content-type", expected="application/json")
+        raise Failure(415, "the body is not said to be JSON", problems=[found])
 
 
 def _labels(body: bytes) -> _Given:

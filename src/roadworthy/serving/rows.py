@@ -83,7 +83,7 @@ class RowReader:
         personal = frozenset(contract.personal)
         found = [
             field_of(name, columns[name], required=name not in predictor.optional, hide=name in personal)
-            for name in columns
+            for name in (*contract.inputs, *sorted(read.difference(contract.inputs)))  # as the graph takes them
             if name in read
         ]
         found += [_given(name) for name in aggregates]

@@ -400,17 +400,16 @@ def _refuse(given: Given) -> None:
 
 
 def _json_body(call: Call) -> bytes:
+    """The body of a request that says it is JSON; one that a web page may send unasked says so never."""
     for name, value in call.headers:
         if name == b"content-type":
             kind = value.split(b";", 1)[0].strip().lower()
-            if kind not in {b"application/json", b"text/json", b""} and not kind.endswith(b"+json"):
-                raise Failure(
-                    415,
-                    "the body is not said to be JSON",
-                    problems=[Problem(kind.decode("latin-1")[:60], where="content-type", expected="application/json")],
-                )
-            break
-    return call.body
+            if kind in {b"application/json", b"text/json"} or kind.endswith(b"+json"):
+                return call.body
+            problem = Problem(kind.decode("latin-1")[:60] or "empty", where="content-type", expected="application/json")
+            raise Failure(415, "the body is not said to be JSON", problems=[problem])
+    problem = Problem("missing", where="content-type", expected="application/json")
+    raise Failure(415, "the body is not said to be JSON", problems=[problem])
 
 
 async def _alive(_service: Service, _call: Call) -> Reply:
