@@ -168,7 +168,7 @@ def test_every_datatype_of_numbers_means_the_same(datatype: str) -> None:
 
 def test_a_single_tensor_has_its_columns_in_the_order_of_the_metadata() -> None:
     assert [one.name for one in PLAIN.required] == ["c", "a", "b"]
-    assert [field.name for field in PLAIN_READER.fields] == ["a", "b", "c"], "a row has another order"
+    assert [field.name for field in PLAIN_READER.fields] == ["c", "a", "b"], "as the model takes them"
     for inputs, reader in ((PLAIN, PLAIN_READER), (SIMPLE, SIMPLE_READER)):
         for datatype in ("INT32", "FP32"):
             (row,) = inputs.rows([tensor("input-0", datatype, [1, 2, 3], [1, 3])])
