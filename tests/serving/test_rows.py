@@ -106,7 +106,7 @@ def planned(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str] | None]:
     return clean.row(0, named=True), problems.item()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(row=ROWS)
 def test_a_row_is_taken_with_the_values_of_the_plan_or_refused_where_the_plan_refuses(row: dict[str, Any]) -> None:
     clean, problems = planned(row)

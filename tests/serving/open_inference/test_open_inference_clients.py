@@ -12,10 +12,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-
-pytest.importorskip("tritonclient", reason="tritonclient is not installed")
-pytest.importorskip("open_inference", reason="open-inference-openapi is not installed")
-
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from open_inference.openapi.client import InferenceRequest, OpenInferenceClient
