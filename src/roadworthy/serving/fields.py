@@ -129,7 +129,7 @@ def _not_iso(value: str) -> bool:
         micros(value)
     except (ValueError, OverflowError):
         return True
-    return value.startswith(("0000", "9999"))
+    return value.startswith(("0000", "0001", "9999"))  # a zone may lead out of the years that count
 
 
 def _sentinel_number(sentinels: Collection[str]) -> Doubt | None:
