@@ -21,12 +21,13 @@ from roadworthy.formats.bundle.parts import ServingContract
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.feedback import Feedback
 from roadworthy.records.project import Task
+from roadworthy.serving.calls import Call, Failure, Reply, Route
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.feedback import FeedbackSink, feedback_handler
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.service import Service, State
-from roadworthy.serving.web import Call, Failure, Reply, Route, Web
+from roadworthy.serving.web import Web
 from roadworthy.transforms.kept import HashOne
 
 CLEAR = "visitor-Clear-4711"

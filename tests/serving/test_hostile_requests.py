@@ -15,8 +15,9 @@ from typing import Any, cast
 import pytest
 
 from roadworthy.adapters.http_server import HttpServer
+from roadworthy.serving.calls import Call, Reply, Route
 from roadworthy.serving.service import Service
-from roadworthy.serving.web import Call, Reply, Route, Web
+from roadworthy.serving.web import Web
 
 Start = Callable[..., Any]
 SOUND = {"a": 1.0, "b": 0.2, "c": 0.0}

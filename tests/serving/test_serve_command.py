@@ -34,8 +34,8 @@ from roadworthy.api.serving.board import Board, Said
 from roadworthy.api.serving.durable import DurableService
 from roadworthy.api.serving.following import Follower
 from roadworthy.errors import RegistryError, RoadworthyError, StorageError, UnknownName, UsageError
+from roadworthy.serving.calls import Failure
 from roadworthy.serving.metrics import Metrics
-from roadworthy.serving.web import Failure
 
 Start = Callable[..., Any]
 Post = Callable[..., bytes]

@@ -27,8 +27,8 @@ from roadworthy.formats.bundle.parts import ServingContract
 from roadworthy.records.contract import ColumnContract, ColumnType
 from roadworthy.records.feedback import Feedback
 from roadworthy.records.project import Task
+from roadworthy.serving.calls import Call, Failure, Handler, Reply, json_body, json_reply
 from roadworthy.serving.service import Service
-from roadworthy.serving.web import Call, Failure, Handler, Reply, json_reply
 from roadworthy.transforms.kept import HashOne, cleaned, hidden, key_text, plain_text
 
 __all__ = ["LONGEST_COMMENT", "MOST_LABELS", "FeedbackSink", "feedback_handler"]
@@ -66,8 +66,7 @@ def feedback_handler(store: FeedbackSink, *, hash_personal: HashOne | None = Non
     keys = _Keys()
 
     async def feedback(service: Service, call: Call) -> Reply:
-        _refuse_other_kind(call)
-        given, key = _labels(call.body), _key(call)
+        given, key = _labels(json_body(call)), _key(call)
         reader = _LabelReader(service.line.reader.contract, hash_personal)
         labels = reader.read(given.labels, given.where, "" if key is None else key.hex())
         if key is None:
@@ -98,14 +97,6 @@ async def _stored(store: FeedbackSink, labels: Sequence[Feedback]) -> None:
 class _Given(NamedTuple):
     labels: list[Any]
     where: str
-
-
-def _refuse_other_kind(call: Call) -> None:
-    kind = next((value for name, value in call.headers if name == b"content-type"), b"missing")
-    kind = kind.split(b";", 1)[0].strip().lower()
-    if kind not in {b"application/json", b"text/json"} and not kind.endswith(b"+json"):
-        found = Problem(kind.decode("latin-1")[:60] or "empty", where="content-type", expected="application/json")
-        raise Failure(415, "the body is not said to be JSON", problems=[found])
 
 
 def _labels(body: bytes) -> _Given:

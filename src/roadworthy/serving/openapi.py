@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from roadworthy.records.contract import ColumnContract, ColumnType, MissingPolicy
+from roadworthy.serving.calls import Call, Reply, json_reply
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.fields import Field
 from roadworthy.serving.rows import MOST_ROWS
 from roadworthy.serving.service import Service
-from roadworthy.serving.web import Call, Reply, json_reply
 
 __all__ = ["describe", "openapi"]
 

@@ -13,45 +13,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from traceback import format_tb
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from roadworthy.errors import Problem, RoadworthyError
-from roadworthy.serving.batching import DeadlinePassed, Overloaded, Run, retry_after
+from roadworthy.serving.calls import FAULT, Call, Failure, Headers, Reply, Route, failure_of, json_reply
 from roadworthy.serving.keys import KeyRing
-from roadworthy.serving.rows import Row, RowsRefused
-from roadworthy.serving.service import Line, Service, State
+from roadworthy.serving.predicting import predict
+from roadworthy.serving.service import Service, State
 
-__all__ = [
-    "Call",
-    "Failure",
-    "Given",
-    "Handler",
-    "Limits",
-    "Reply",
-    "Route",
-    "Web",
-    "answered",
-    "failure_of",
-    "json_reply",
-]
+__all__ = ["Limits", "Web"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = Sequence[tuple[bytes, bytes]]
 
 _LOG = logging.getLogger(__name__)
-_JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _DEADLINE = b"x-deadline-ms"
 _SWEEP_S = 0.5
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,76 +44,6 @@ class Limits:
     most_bytes: int = 8 << 20
     body_s: float = 10.0
     answer_s: float = 10.0
-
-
-class Call(NamedTuple):
-    """One request on its way to a handler. ``path`` has no query; ``until`` is by ``time.perf_counter``."""
-
-    method: str
-    path: str
-    headers: Headers
-    body: bytes
-    until: float
-
-
-class Reply(NamedTuple):
-    """An answer: status, body, and headers beside ``content-length``."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
-
-
-class Failure(RoadworthyError):
-    """What a request is refused with. ``headers`` go with the answer."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        problems: Sequence[Problem] = (),
-        next_step: str = "",
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> None:
-        super().__init__(message, problems=problems, next_step=next_step)
-        self.status = status
-        self.headers = headers
-
-    def reply(self) -> Reply:
-        """The answer in the one form that all errors have; ``error`` is what stock clients show."""
-        found: dict[str, Any] = {"error": self.message}
-        if self.problems:
-            found["error"] = "; ".join([self.message, *map(str, self.problems)])
-            found["problems"] = [problem.as_dict() for problem in self.problems]
-        if self.next_step:
-            found["next"] = self.next_step
-        return Reply(self.status, _encode(found), (_JSON, *self.headers))
-
-
-_FAULT = Failure(500, "the server met a fault of its own", next_step="look at its log")
-
-Handler = Callable[[Service, Call], Awaitable[Reply]]
-"""Answers one request, or raises a ``RoadworthyError`` that says why not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a path leads: its label in the metrics, its methods, and whether a key is asked for.
-
-    ``starting`` is what it answers before there is a service; without one that is a 503.
-    """
-
-    label: str
-    methods: tuple[str, ...]
-    handler: Handler
-    open: bool = False
-    starting: Reply | None = None
-
-
-def json_reply(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    """A value as JSON."""
-    return Reply(status, _encode(value), (_JSON, *headers))
 
 
 class Web:
@@ -179,7 +92,7 @@ class Web:
             reply = failure_of(error).reply()
         except Exception as error:  # noqa: BLE001 - whatever it is, its words may quote a row
             _LOG.error("a request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
-            reply = _FAULT.reply()
+            reply = FAULT.reply()
         finally:
             if service is not None:
                 service.in_flight -= 1
@@ -300,118 +213,6 @@ class Web:
 # --- the handlers of this edge --------------------------------------------------------------------------------------
 
 
-class Given(NamedTuple):
-    """One request's part of a run: rows ``start`` to ``end``. ``id`` is its identity in the log and for feedback."""
-
-    id: str
-    run: Run
-    start: int
-    end: int
-
-
-async def answered(service: Service, line: Line, rows: Sequence[Row], until: float) -> Given:
-    """What the model says of the rows of one request; raises a RoadworthyError where a row has no answer."""
-    id_ = service.new_id()
-    given = Given(id_, *await service.submit(line, id_, rows, until))
-    if given.run.broken or given.run.failures:
-        _refuse(given)
-    return given
-
-
-async def predict(service: Service, call: Call) -> Reply:
-    """``POST /predict``: ``{"row": {…}}`` or ``{"rows": [{…}, …]}`` → a prediction for each row, in order."""
-    line = service.line
-    rows = line.reader.read(_json_body(call))
-    given = await answered(service, line, rows, call.until)
-    return Reply(200, _encode(_prediction(service.name, line, given)))
-
-
-class BinaryAnswer(msgspec.Struct, gc=False):
-    """One row's answer: the probability of the positive class, and what is decided."""
-
-    score: float
-    decision: str
-
-
-class ClassAnswer(msgspec.Struct, gc=False):
-    """One row's answer: a probability for each class, and the likeliest."""
-
-    scores: dict[str, float]
-    decision: str
-
-
-class NumberAnswer(msgspec.Struct, gc=False):
-    """One row's estimate."""
-
-    score: float
-
-
-class Answer(msgspec.Struct, gc=False, omit_defaults=True):
-    """What ``/predict`` answers.
-
-    ``id`` names this request in the prediction log and for feedback; row k is ``(id, k)``. ``version`` gave the
-    predictions, but for the rows in ``answered_by``, which another version gave, or the declared constant.
-    """
-
-    id: str
-    model: str
-    version: str
-    predictions: list[Any]
-    answered_by: dict[int, str] = {}
-
-
-def _prediction(name: str, line: Line, given: Given) -> Answer:
-    id_, run, start, end = given
-    scores = run.scores[start:end]
-    predictions: list[Any]
-    if run.decisions is None:
-        predictions = [NumberAnswer(score) for score in scores]
-    elif line.chain.first.multiclass:
-        classes = line.chain.first.classes
-        predictions = [
-            ClassAnswer(dict(zip(classes, score, strict=True)), decision)
-            for score, decision in zip(scores, run.decisions[start:end], strict=True)
-        ]
-    else:
-        predictions = list(map(BinaryAnswer, scores, run.decisions[start:end]))
-    if not run.others:
-        return Answer(id_, name, run.title, predictions)
-    others = {place - start: title for place, title in run.others.items() if start <= place < end}
-    return Answer(id_, name, run.title, predictions, others)
-
-
-def _refuse(given: Given) -> None:
-    """Failure for the rows of one request that have no answer; those of others are none of its business."""
-    _, run, start, end = given
-    broken = {place - start: rules for place, rules in run.broken.items() if start <= place < end}
-    if broken:
-        raise RowsRefused(
-            "the row does not meet the contract" if end - start == 1 else "rows do not meet the contract",
-            [
-                Problem(f"rule: {rule} is false", where="row" if end - start == 1 else f"rows[{place}]")
-                for place, rules in broken.items()
-                for rule in rules
-            ],
-        )
-    failed = {place - start: why for place, why in run.failures.items() if start <= place < end}
-    if failed:
-        problems = [Problem(why, where=f"rows[{place}]") for place, why in failed.items()]
-        raise Failure(503, "the model gave no answer", problems=problems, next_step="look at /readyz")
-
-
-def _json_body(call: Call) -> bytes:
-    """The body of a request that says it is JSON; one that a web page may send unasked says so never."""
-    for name, value in call.headers:
-        if name == b"content-type":
-            kind = value.split(b";", 1)[0].strip().lower()
-            if kind in {b"application/json", b"text/json"} or kind.endswith(b"+json"):
-                return call.body
-            problem = Problem(kind.decode("latin-1")[:60] or "empty", where="content-type", expected="application/json")
-            raise Failure(415, "the body is not said to be JSON", problems=[problem])
-    problem = Problem("missing", where="content-type", expected="application/json")
-    raise Failure(415, "the body is not said to be JSON", problems=[problem])
-
-
 async def _alive(_service: Service, _call: Call) -> Reply:
     return json_reply({"live": True})
 
@@ -444,20 +245,6 @@ async def _version(service: Service, _call: Call) -> Reply:
             "fallback": [engine.title for engine in others],
         }
     )
-
-
-def failure_of(error: RoadworthyError) -> Failure:
-    """The status that an error is answered with."""
-    if isinstance(error, Failure):
-        return error
-    if isinstance(error, RowsRefused):
-        return Failure(400 if error.syntax else 422, error.message, problems=error.problems, next_step=error.next_step)
-    if isinstance(error, Overloaded):
-        wait = retry_after(error.retry_after).encode()
-        return Failure(429, error.message, next_step=error.next_step, headers=((b"retry-after", wait),))
-    if isinstance(error, DeadlinePassed):
-        return Failure(504, error.message)
-    return _FAULT
 
 
 def _milliseconds(value: bytes) -> float:

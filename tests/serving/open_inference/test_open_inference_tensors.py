@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from roadworthy.errors import Problem
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.serving.calls import Failure
 from roadworthy.serving.open_inference.datatypes import DATATYPES, FLOATS, INTEGERS, packed_texts
 from roadworthy.serving.open_inference.inputs import Inputs
 from roadworthy.serving.open_inference.tensors import Tensor, checked_head, from_bytes, from_json, from_values
 from roadworthy.serving.rows import MOST_ROWS, RowReader, RowsRefused
-from roadworthy.serving.web import Failure
 from roadworthy.transforms.cleaning import CleaningPlan
 
 NUMBER, INTEGER, BOOLEAN = ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.BOOLEAN

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from roadworthy.adapters.prediction_log import PredictionLog
 from roadworthy.errors import Problem, StorageError
 from roadworthy.serving.batching import Run
+from roadworthy.serving.calls import Failure
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.rows import Row
 from roadworthy.serving.service import Line, Service
-from roadworthy.serving.web import Failure
 
 __all__ = ["DurableService"]
 

@@ -14,13 +14,14 @@ from roadworthy.adapters.keys import load_keys
 from roadworthy.adapters.prediction_log import FeedbackStore, PredictionLog
 from roadworthy.api.serving.durable import DurableService
 from roadworthy.api.serving.options import Options
+from roadworthy.serving.calls import Route
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.feedback import feedback_handler
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.open_inference.rest import OpenInference
 from roadworthy.serving.openapi import openapi
 from roadworthy.serving.service import NoLog, Service
-from roadworthy.serving.web import Route, Web
+from roadworthy.serving.web import Web
 
 if TYPE_CHECKING:
     from roadworthy.serving.open_inference.grpc_server import GrpcServer

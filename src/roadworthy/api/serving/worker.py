@@ -27,11 +27,12 @@ from roadworthy.api.serving.memory import resident
 from roadworthy.api.serving.options import Options
 from roadworthy.api.serving.wiring import Wired, grpc_started, wired
 from roadworthy.errors import RoadworthyError
+from roadworthy.serving.calls import Call, Reply, Route, json_reply
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.keys import KeyRing
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.service import Service, State
-from roadworthy.serving.web import Call, Reply, Route, Web, json_reply
+from roadworthy.serving.web import Web
 
 __all__ = ["Ended", "Place", "Worker"]
 

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from roadworthy.errors import Problem
+from roadworthy.serving.calls import Call, Failure, Reply
 from roadworthy.serving.open_inference.datatypes import DATATYPES
 from roadworthy.serving.open_inference.inputs import Inputs
 from roadworthy.serving.open_inference.outputs import Note, Output, Outputs
 from roadworthy.serving.open_inference.tensors import Head, Tensor, checked_head, from_bytes, from_json, path, short
-from roadworthy.serving.web import Call, Failure, Reply
 
 __all__ = ["Answer", "Asked", "read_body", "write_body"]
 

@@ -16,11 +16,12 @@ from traceback import format_tb
 from typing import Any, Final
 
 from roadworthy.errors import MissingExtra, Problem, RoadworthyError, UsageError
+from roadworthy.serving.calls import Failure, failure_of
 from roadworthy.serving.open_inference.models import Models, is_ready, server_metadata
 from roadworthy.serving.open_inference.outputs import Output, notes
 from roadworthy.serving.open_inference.tensors import Tensor, checked_head, from_bytes, from_values, path
 from roadworthy.serving.service import Service
-from roadworthy.serving.web import Failure, Web, failure_of
+from roadworthy.serving.web import Web
 
 try:
     import grpc

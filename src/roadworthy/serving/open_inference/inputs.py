@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from roadworthy.errors import Problem, nearest
 from roadworthy.records.contract import ColumnContract, ColumnType
+from roadworthy.serving.calls import Failure
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.fields import Field
 from roadworthy.serving.open_inference.columns import Column, Elements, Missing, Read
 from roadworthy.serving.open_inference.datatypes import DATATYPES, FLOATS, INTEGERS
 from roadworthy.serving.open_inference.tensors import Tensor, path, short
 from roadworthy.serving.rows import MOST_ROWS, Row, RowsRefused
-from roadworthy.serving.web import Failure
 
 __all__ = ["Inputs", "Taken"]
 

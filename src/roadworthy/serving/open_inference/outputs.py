@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roadworthy.errors import Problem, nearest
+from roadworthy.serving.calls import Failure
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.open_inference.datatypes import packed_texts
 from roadworthy.serving.open_inference.tensors import path, short
-from roadworthy.serving.web import Failure, Given
+from roadworthy.serving.predicting import Given
 
 __all__ = ["Output", "Outputs", "notes"]
 

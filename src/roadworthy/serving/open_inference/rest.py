@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from roadworthy.serving.calls import Call, Failure, Reply, Route, json_reply
 from roadworthy.serving.open_inference.bodies import Answer, read_body, write_body
 from roadworthy.serving.open_inference.models import Model, Models, is_ready, server_metadata
 from roadworthy.serving.open_inference.outputs import notes
 from roadworthy.serving.service import Service
-from roadworthy.serving.web import Call, Failure, Reply, Route, json_reply
 
 __all__ = ["OpenInference"]
 
