@@ -3,17 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+CLIENTS := .venv-kserve
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup clients demo test check bench lock clean
 
 help:
 	@echo "make demo    set up, then run the seven stages on examples/clicks"
 	@echo "make test    set up, then run all tests"
 	@echo "make check   set up, then lint, format, types and layers"
 	@echo "make bench   set up, then run the benchmarks (long; results under benchmarks/results)"
-	@echo "make lock    resolve the dependencies anew into requirements.lock (needs uv)"
+	@echo "make clients set up the clients that do not fit beside us, for the tests that ask with them (a minute)"
+	@echo "make lock    resolve the dependencies anew into requirements*.lock (needs uv)"
 
 setup: $(STAMP)
 
@@ -29,6 +31,14 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+clients: $(CLIENTS)/.complete
+
+$(CLIENTS)/.complete: requirements-kserve.lock
+	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-kserve.lock
+	@touch $@
 
 demo: $(STAMP)
 	@$(BIN)/python examples/demo.py
@@ -48,6 +58,8 @@ bench: $(STAMP)
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--group dev pyproject.toml -o requirements.lock
+	echo 'kserve>=0.21' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header - -o requirements-kserve.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -34,10 +34,13 @@ QUICK: dict[str, list[str]] = {
     "leaks": ["--seeds", "1", "--honest", "4", "--rows", "5000"],
     "weak_slices": ["--seeds", "2", "--repetitions", "10"],
     "conformal": ["--repetitions", "10", "--rows", "200", "--population-rows", "20000"],
+    "refer": ["--repetitions", "3"],
+    "soak": ["--minutes", "0.5", "--swap-s", "3"],
+    "outage": ["--seconds", "3"],
 }
 """Every benchmark in the order in which they run, with what makes it small."""
 
-TAKES_FOLDER = ("start", "contract_check", "flow", "score")
+TAKES_FOLDER = ("start", "contract_check", "flow", "score", "soak", "outage")
 TAKES_TABLES = ("intervals_coverage", "guarantees", "leaks", "weak_slices")
 
 

@@ -40,11 +40,33 @@ def test_a_relative_lake_starts_in_the_working_directory(tmp_path: Path, monkeyp
     [
         ({"ROADWORTHY_LAKES": "x", "ROADWORTHY_REGISTER": "y"}, "ROADWORTHY_LAKES, ROADWORTHY_REGISTER"),
         ({"ROADWORTHY_LAKE": " "}, "set and empty"),
+        ({"ROADWORTHY_REGISTRY": "sqlite:///r.db", "ROADWORTHY_REGISTRY_FILE": "f"}, "are both set"),
+        ({"ROADWORTHY_REGISTRY_FILE": "/nowhere/url"}, "registry's URL cannot be read.*No such file"),
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(tmp_path: Path, given: dict[str, str], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=f"(?s){words}"):
         read_settings(tmp_path, given)
+
+
+def test_a_url_with_a_password_comes_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://me:hush-hush@host/name\n")
+    given = {"ROADWORTHY_REGISTRY_FILE": str(file)}
+    assert read_settings(tmp_path, given).registry == "postgresql://me:hush-hush@host/name"
+    for content in ("", "hush\nhush\n"):
+        file.write_text(content)
+        with pytest.raises(UsageError, match="one line, a database URL") as caught:
+            read_settings(tmp_path, given)
+        assert "hush" not in str(caught.value)
+
+
+def test_the_key_that_hides_and_the_state_of_servers_may_stand_elsewhere(tmp_path: Path) -> None:
+    found = read_settings(tmp_path, {})
+    assert found.hashing_key == tmp_path / ".roadworthy" / "keys" / "hashing.key"
+    assert found.state == tmp_path / ".roadworthy" / "state"
+    moved = read_settings(tmp_path, {"ROADWORTHY_HASHING_KEY_FILE": "/run/secrets/k", "ROADWORTHY_STATE": "/srv/s"})
+    assert (moved.hashing_key, moved.state) == (Path("/run/secrets/k"), Path("/srv/s"))
 
 
 def test_lake_and_registry_elsewhere_are_all_that_a_run_writes_to(

@@ -10,6 +10,7 @@ The public calls, one per command; importing this package is free, a call import
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ __all__ = [
     "waive",
 ]
 __version__ = "0.1.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report models' names and digests to its maker
 
 
 def __getattr__(name: str) -> Any:

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from roadworthy.adapters.keys import Keys, create_keys, load_keys
+from roadworthy.adapters.keys import Hasher, Keys, create_keys, load_hasher, load_keys
 from roadworthy.adapters.lake import Lake
 from roadworthy.adapters.trainers import trainer_named
-from roadworthy.errors import RegistryError, UnknownName, UsageError
+from roadworthy.errors import Problem, RegistryError, UnknownName, UsageError
 from roadworthy.formats.bundle import OpenBundle, read_bundle, require_registered
 from roadworthy.formats.project import read_project
 from roadworthy.lifecycle.api_keys import KeyRecord
@@ -27,7 +27,7 @@ from roadworthy.protocols import Reporter, Source
 from roadworthy.records.digests import Digest
 from roadworthy.records.project import ProjectSpec
 from roadworthy.records.version import Version
-from roadworthy.serving.predictor import BundlePredictor
+from roadworthy.serving.predictor import BundlePredictor, Hash
 from roadworthy.settings import Settings, read_settings
 from roadworthy.standard import Standard, parse_standard
 from roadworthy.transforms.cleaning import contract_for_hashed
@@ -197,8 +197,39 @@ def bundle_of(project: Project, registry: Registry, version: Version) -> OpenBun
 
 def predictor(project: Project, bundle: OpenBundle, *, threads: int = 1) -> BundlePredictor:
     """The bundle, ready to answer, with the project's own hashing of personal columns."""
-    hasher = load_keys(project.folder).hasher
-    return BundlePredictor(bundle, hash_personal=hasher.hash, hashing_key=hasher.fingerprint, threads=threads)
+    return BundlePredictor(bundle, threads=threads, **_hiding(project, bundle))
+
+
+def hasher_of(project: Project) -> Hasher | None:
+    """What hides personal values for whoever answers; None where the key is not here.
+
+    The key that signs is not asked for. Raises UsageError for a file that is no key, or that others may read.
+    """
+    file = project.settings.hashing_key
+    return load_hasher(file) if file.exists() else None
+
+
+class _Hiding(TypedDict):
+    hash_personal: Hash | None
+    hashing_key: Digest
+
+
+def _hiding(project: Project, bundle: OpenBundle) -> _Hiding:
+    """How a bundle's personal columns are hidden; UsageError where it has such and the key is not here."""
+    contract, hasher = bundle.parts.contract, hasher_of(project)
+    if hasher is not None:
+        return {"hash_personal": hasher.hash, "hashing_key": hasher.fingerprint}
+    if not contract.personal:
+        return {"hash_personal": None, "hashing_key": ""}
+    file = project.settings.hashing_key
+    raise UsageError(
+        f"{contract.name} hides personal columns, and the key that hides them is not here",
+        problems=[
+            Problem("no such file", where=str(file), expected=f"the key for {', '.join(sorted(contract.personal))}")
+        ],
+        next_step="copy hashing.key (not signing.pem) out of .roadworthy/keys of the project, and name it: "
+        "ROADWORTHY_HASHING_KEY_FILE=PATH",
+    )
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,5 +270,4 @@ def engine(project: Project, known: Seen, version: Version) -> Engine:
 
     folder = Lake(project.settings.lake).path("package", version.digest) / "bundle"
     bundle = require_registered(read_bundle(folder, known.trusted), version)
-    hasher = load_keys(project.folder).hasher
-    return Engine(bundle, version.title, hash_personal=hasher.hash, hashing_key=hasher.fingerprint)
+    return Engine(bundle, version.title, **_hiding(project, bundle))

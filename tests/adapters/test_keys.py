@@ -17,7 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.adapters import keys as module
-from roadworthy.adapters.keys import Hasher, create_keys, keys_folder, load_keys, verify
+from roadworthy.adapters.keys import (
+    Hasher,
+    create_keys,
+    hashing_key_file,
+    keys_folder,
+    load_hasher,
+    load_keys,
+    verify,
+)
 from roadworthy.errors import BundleError, StorageError, UsageError
 
 HASHER = Hasher(b"k" * 32)
@@ -183,3 +191,54 @@ def test_a_file_system_without_hard_links_and_locks_will_do(tmp_path: Path, monk
     for name in ("signing.pem", "hashing.key"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert create_keys(tmp_path).fingerprint == keys.fingerprint == load_keys(tmp_path).fingerprint
+
+
+# --- the key that hides, by itself -----------------------------------------------------------------------------------
+
+
+def test_who_only_answers_takes_one_key_and_not_the_other(tmp_path: Path) -> None:
+    keys = create_keys(tmp_path / "project")
+    file = tmp_path / "secret"
+    file.write_bytes(hashing_key_file(tmp_path / "project").read_bytes())
+    file.chmod(0o440)
+    found = load_hasher(file)
+    assert found.fingerprint == keys.hasher.fingerprint
+    assert found.hash_one("a") == keys.hasher.hash_one("a")
+    assert not hasattr(found, "sign")
+
+
+@pytest.mark.parametrize(
+    ("mode", "fine"), [(0o600, True), (0o440, True), (0o640, True), (0o444, False), (0o660, False), (0o602, False)]
+)
+def test_the_group_may_read_it_and_nobody_else(tmp_path: Path, mode: int, fine: bool) -> None:
+    create_keys(tmp_path)
+    file = hashing_key_file(tmp_path)
+    file.chmod(mode)
+    if fine:
+        assert load_hasher(file).hash_one("a")
+    else:
+        with pytest.raises(UsageError, match="chmod 600"):
+            load_hasher(file)
+
+
+def test_where_containers_find_secrets_nobody_else_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_keys(tmp_path)
+    file = hashing_key_file(tmp_path)
+    file.chmod(0o444)
+    monkeypatch.setattr(module, "_SECRETS", tmp_path)
+    assert load_hasher(file).hash_one("a")
+    file.chmod(0o666)
+    with pytest.raises(UsageError, match="chmod 600"):
+        load_hasher(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"zz", b"ab" * 31, b"ab" * 33, "ä".encode()])
+def test_a_file_that_is_no_key_is_told_without_its_content(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(UsageError, match="expected 64 hex digits") as caught:
+        load_hasher(file)
+    assert "hashing.key" in caught.value.next_step
+    with pytest.raises(UsageError, match="no such file"):
+        load_hasher(tmp_path / "nowhere")

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,6 +71,10 @@ class Reader:
     kept: tuple[str, ...] = ("who", "when")
 
 
+class Doubts(NamedTuple):
+    referred: dict[int, tuple[str, ...]]
+
+
 class Run(NamedTuple):
     title: str
     scores: list[Any]
@@ -77,6 +82,7 @@ class Run(NamedTuple):
     others: dict[int, str]
     broken: dict[int, tuple[str, ...]]
     failures: dict[int, str]
+    doubts: Doubts | None = None
 
 
 class Logged(NamedTuple):
@@ -188,13 +194,19 @@ def runs(draw: st.DrawFn) -> Logged:
     scores: list[Any] = draw(st.lists(doubles, min_size=total, max_size=total))
     for place in failures:
         scores[place] = None
+    decisions = draw(st.lists(st.sampled_from(["no", "yes"]), min_size=total, max_size=total))
+    reasons = st.lists(st.sampled_from(["two labels", "age is outside"]), min_size=1, max_size=2).map(tuple)
+    doubts = draw(st.none() | st.dictionaries(places, reasons, max_size=3).map(Doubts))
+    for place in doubts.referred if doubts else ():
+        decisions[place] = ""
     run = Run(
         draw(st.sampled_from(["shop-1", "shop-2"])),
         scores,
-        draw(st.lists(st.sampled_from(["no", "yes"]), min_size=total, max_size=total)),
+        decisions,
         draw(st.dictionaries(places, st.just("constant"), max_size=2)),
         broken,
         failures,
+        doubts,
     )
     at = START.timestamp() + draw(st.integers(0, 3_000)) / 1000
     return Logged(at, READER, [("", size) for size in sizes], rows, run)
@@ -204,6 +216,10 @@ def numbered(made: list[Logged]) -> list[Logged]:
     """The same runs, each request with an identity of its own."""
     numbers = iter(range(10_000))
     return [one._replace(requests=[(f"{next(numbers):08x}", count) for _, count in one.requests]) for one in made]
+
+
+def _why(run: Run, place: int) -> str | None:
+    return None if run.doubts is None else "; ".join(run.doubts.referred.get(place, ())) or None
 
 
 def expected(made: Sequence[Logged]) -> list[dict[str, Any]]:
@@ -225,7 +241,8 @@ def expected(made: Sequence[Logged]) -> list[dict[str, Any]]:
                         "at": datetime.fromtimestamp(round(one.at * 1e6) / 1e6, UTC).replace(tzinfo=None),
                         "version": one.run.others.get(place, one.run.title),
                         "score": one.run.scores[place],
-                        "decision": one.run.decisions[place] if one.run.decisions else None,
+                        "decision": (one.run.decisions[place] if one.run.decisions else None) or None,
+                        "referred": _why(one.run, place),
                         "age": age,
                         "input.score": score,
                         "member": member,
@@ -274,6 +291,14 @@ def test_requests_of_any_length_keep_the_place_of_each_row(sizes: list[int]) -> 
     assert found["decision"].null_count() == len(rows)
 
 
+def test_records_of_servers_that_knew_no_referred_rows_are_read() -> None:
+    (payload,) = PredictionCodec().payloads([logged("a", [ROW, ROW])])
+    older = msgspec.msgpack.encode(msgspec.msgpack.decode(payload.data)[:-1])
+    (found,) = PredictionCodec().tables([memoryview(older)])
+    assert found.rows["decision"].to_list() == ["no", "no"]
+    assert found.rows["referred"].null_count() == 2
+
+
 def test_columns_have_the_types_of_clean_columns(tmp_path: Path) -> None:
     with log_in(tmp_path) as log:
         log.add(logged("a"))
@@ -284,6 +309,7 @@ def test_columns_have_the_types_of_clean_columns(tmp_path: Path) -> None:
         "version": pl.String,
         "score": pl.Float64,
         "decision": pl.String,
+        "referred": pl.String,
         "age": pl.Int64,
         "input.score": pl.Float64,
         "member": pl.Boolean,

@@ -21,6 +21,9 @@ TINY = {
     "leaks": ["--seeds", "1", "--honest", "2", "--rows", "3000"],
     "weak_slices": ["--seeds", "1", "--rows", "2000", "--repetitions", "3"],
     "conformal": ["--repetitions", "2", "--rows", "200", "--population-rows", "5000"],
+    "refer": ["--repetitions", "2"],
+    "soak": ["--minutes", "0.33", "--workers", "1", "--versions", "2", "--swap-s", "4", "--rows", "1500"],
+    "outage": ["--seconds", "2", "--rate", "50", "--rows", "1500"],
 }
 EXPECTED = {
     "start": "`roadworthy --help`",
@@ -33,6 +36,9 @@ EXPECTED = {
     "leaks": "4 % exact duplicates across the split",
     "weak_slices": "| two intervals |",
     "conformal": "| three classes |",
+    "refer": "planted rows outside",
+    "outage": "| answers that the log lacks | 0 | 0 of ",
+    "soak": "| answers that were not as they should be | 0 | 0 |",
 }
 
 
@@ -50,7 +56,7 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
 
 
 def test_run_knows_every_benchmark() -> None:
-    others = {"run", "result", "processes", "populations"}
+    others = {"run", "result", "processes", "populations", "soak_requests"}
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - others
     assert scripts == set(TINY)
     listed = subprocess.run(

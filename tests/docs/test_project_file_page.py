@@ -19,8 +19,18 @@ from roadworthy.measures.thresholds import _KEYS as THRESHOLD_KEYS
 from roadworthy.measures.thresholds import OBJECTIVES
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.evidence import Phase
-from roadworthy.records.project import AlertSpec, DataSpec, DecisionSpec, ProjectSpec, RolloutSpec, Task, TrainingSpec
-from roadworthy.settings import Settings
+from roadworthy.records.project import (
+    AlertSpec,
+    DataSpec,
+    DecisionSpec,
+    ProjectSpec,
+    ReferSpec,
+    RolloutSpec,
+    ServingSpec,
+    Task,
+    TrainingSpec,
+)
+from roadworthy.settings import VARIABLES
 from roadworthy.standard import CATALOGUE, PRESETS, parse_standard
 from roadworthy.standard.parse import _DEFAULT_PRESET
 from roadworthy.standard.parse import _KEYS as REQUIREMENT_KEYS
@@ -36,6 +46,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[contract.columns.NAME]": ColumnContract,
     "[training]": TrainingSpec,
     "[decision]": DecisionSpec,
+    "[serving]": ServingSpec,
+    "[serving.refer]": ReferSpec,
     "[rollout]": RolloutSpec,
     "[alerts]": AlertSpec,
 }
@@ -175,7 +187,7 @@ def test_the_presets_bounds_are_the_codes(page: Pages) -> None:
 
 def test_the_settings_of_the_machine_are_named(page: Pages) -> None:
     variables = keys(page(PAGE).section("Settings"), "variable")
-    assert variables == [f"ROADWORTHY_{field.upper()}" for field in Settings.__dataclass_fields__]
+    assert variables == list(VARIABLES)
 
 
 def test_the_example_is_a_project(page: Pages) -> None:

@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 
 from roadworthy import assembly
-from roadworthy.errors import ModelError
+from roadworthy.errors import ModelError, RoadworthyError
 from roadworthy.formats.bundle import OpenBundle
 from roadworthy.records.project import Task
-from roadworthy.serving.batching import Batcher, DeadlinePassed, Overloaded, Run, Ticket
+from roadworthy.serving.batching import Batcher, DeadlinePassed, Given, Overloaded, Run, Ticket
 from roadworthy.serving.chain import CONSTANT, BreakerState, Chain, Constant
 from roadworthy.serving.engine import Cost, Engine, Scored
 from roadworthy.serving.rows import Row, RowsRefused
@@ -172,7 +172,7 @@ def test_a_model_that_does_not_come_back_is_left_behind_and_the_next_answers(
         loop = asyncio.get_running_loop()
         batcher = Batcher(chain.run, Cost(0.0, 0.002), loop, lambda _t, _r: None, hung=chain.hung)
         until = time.perf_counter() + 20
-        return [(await batcher.submit("a", rows, until))[0] for _ in range(3)]
+        return [(await submitted(batcher, "a", rows, until)).run for _ in range(3)]
 
     begun = time.perf_counter()
     try:
@@ -196,10 +196,24 @@ def test_the_declared_constant_is_the_last_to_answer(faulty: Faulty, live: list[
 # --- the queue ------------------------------------------------------------------------------------------------------
 
 
+def submitted(batcher: Batcher, id_: str, rows: Sequence[Row], until: float) -> asyncio.Future[Given]:
+    """What becomes of rows, as something to wait for."""
+    done: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+
+    def tell(found: Given | RoadworthyError) -> None:
+        if isinstance(found, RoadworthyError):
+            done.set_exception(found)
+        else:
+            done.set_result(found)
+
+    batcher.submit(id_, rows, until, tell)
+    return done
+
+
 def answered_after(seconds: float) -> Callable[[Sequence[Row]], Run]:
     def run(rows: Sequence[Row]) -> Run:
         time.sleep(seconds)
-        return Run("m-1", [float(row[0]) for row in rows], None, {}, {}, {})
+        return Run("m-1", [float(row[0]) for row in rows], None, {}, {}, {}, None)
 
     return run
 
@@ -213,11 +227,11 @@ def test_what_came_while_a_run_was_on_is_the_next_run() -> None:
     async def ask() -> list[float]:
         batcher = Batcher(answered_after(0.02), Cost(0.0, 0.002), asyncio.get_running_loop(), delivered)
         until = time.perf_counter() + 5
-        futures = [batcher.submit("a", [(0.0,)], until)]
+        futures = [submitted(batcher, "a", [(0.0,)], until)]
         await asyncio.sleep(0.005)
-        futures += [batcher.submit("b", [(float(place),)], until) for place in range(1, 6)]
+        futures += [submitted(batcher, "b", [(float(place),)], until) for place in range(1, 6)]
         done = [await future for future in futures]
-        return [run.scores[start] for run, start, _ in done]
+        return [given.run.scores[given.start] for given in done]
 
     assert asyncio.run(ask()) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     assert sizes == [1, 5]
@@ -228,7 +242,7 @@ def test_no_request_waits_for_others_to_come() -> None:
         batcher = Batcher(answered_after(0.0), Cost(0.0, 1e-5), asyncio.get_running_loop(), lambda _t, _r: None)
         begun = time.perf_counter()
         for _ in range(200):
-            await batcher.submit("a", [(0.0,)], begun + 5)
+            await submitted(batcher, "a", [(0.0,)], begun + 5)
         return (time.perf_counter() - begun) / 200
 
     assert asyncio.run(ask()) < 0.005
@@ -241,7 +255,7 @@ def test_more_than_can_be_done_in_time_is_refused_at_once_with_when_to_come_agai
         until = time.perf_counter() + 5
         for _ in range(50):
             try:
-                futures.append(batcher.submit("a", [(0.0,)], until))
+                futures.append(submitted(batcher, "a", [(0.0,)], until))
             except Overloaded as refused:
                 waits.append(refused.retry_after)
         await asyncio.gather(*futures)
@@ -258,14 +272,14 @@ def test_whose_time_is_over_costs_no_run() -> None:
     def run(rows: Sequence[Row]) -> Run:
         asked.append(len(rows))
         time.sleep(0.05)
-        return Run("m-1", [0.0] * len(rows), None, {}, {}, {})
+        return Run("m-1", [0.0] * len(rows), None, {}, {}, {}, None)
 
     async def ask() -> None:
         batcher = Batcher(run, Cost(0.0, 0.002), asyncio.get_running_loop(), lambda _t, _r: None)
         now = time.perf_counter()
-        first = batcher.submit("a", [(0.0,)], now + 5)
+        first = submitted(batcher, "a", [(0.0,)], now + 5)
         await asyncio.sleep(0.01)
-        late = batcher.submit("b", [(0.0,)], time.perf_counter() + 0.02)
+        late = submitted(batcher, "b", [(0.0,)], time.perf_counter() + 0.02)
         await first
         with pytest.raises(DeadlinePassed):
             await late
@@ -279,16 +293,16 @@ def test_a_run_that_raises_is_an_answer_too_and_the_queue_goes_on(seconds: float
     def run(rows: Sequence[Row]) -> Run:
         if rows[0][0] is None:
             raise ValueError("cell of a person")
-        return Run("m-1", [0.0] * len(rows), None, {}, {}, {})
+        return Run("m-1", [0.0] * len(rows), None, {}, {}, {}, None)
 
     async def ask() -> float:
         batcher = Batcher(run, Cost(0.0, seconds), asyncio.get_running_loop(), lambda _t, _r: None)
         until = time.perf_counter() + 5
         with pytest.raises(ModelError) as failed:
-            await asyncio.wait_for(batcher.submit("a", [(None,)], until), 5)
+            await asyncio.wait_for(submitted(batcher, "a", [(None,)], until), 5)
         assert "person" not in str(failed.value)
-        found, start, _ = await asyncio.wait_for(batcher.submit("b", [(0.0,)], until), 5)
-        return float(found.scores[start])
+        given = await asyncio.wait_for(submitted(batcher, "b", [(0.0,)], until), 5)
+        return float(given.run.scores[given.start])
 
     assert asyncio.run(ask()) == 0.0
 
@@ -301,7 +315,14 @@ def stand_in(title: str, classes: tuple[str, ...] = ("0", "1")) -> Any:
 
     contract = SimpleNamespace(target="y", task=Task.BINARY, classes=classes)
     return SimpleNamespace(
-        title=title, contract=contract, classes=classes, reader=None, score=score, sound=lambda: False
+        title=title,
+        contract=contract,
+        classes=classes,
+        reader=None,
+        constant=None,
+        refers=False,
+        score=score,
+        sound=lambda: False,
     )
 
 
@@ -325,7 +346,7 @@ def test_a_caller_whose_time_is_over_while_the_model_runs_is_told_then() -> None
         batcher = Batcher(answered_after(0.5), Cost(0.0, 0.002), asyncio.get_running_loop(), lambda _t, _r: None)
         begun = time.perf_counter()
         with pytest.raises(DeadlinePassed, match="while the model ran"):
-            await batcher.submit("a", [(0.0,)], begun + 0.1)
+            await submitted(batcher, "a", [(0.0,)], begun + 0.1)
         return time.perf_counter() - begun
 
     assert asyncio.run(ask()) < 0.45
@@ -334,7 +355,7 @@ def test_a_caller_whose_time_is_over_while_the_model_runs_is_told_then() -> None
 def test_a_large_batch_of_a_cheap_model_does_not_hold_the_event_loop() -> None:
     async def ask() -> int:
         batcher = Batcher(answered_after(0.3), Cost(1e-4, 1e-5), asyncio.get_running_loop(), lambda _t, _r: None)
-        answer = batcher.submit("a", [(0.0,)] * 1_000, time.perf_counter() + 5)
+        answer = submitted(batcher, "a", [(0.0,)] * 1_000, time.perf_counter() + 5)
         turns = 0
         while not answer.done():
             await asyncio.sleep(0.005)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from roadworthy.formats.bundle.parts import ServingContract
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.feedback import Feedback
 from roadworthy.records.project import Task
-from roadworthy.serving.calls import Call, Failure, Reply, Route
+from roadworthy.serving.calls import Call, Failure, Handler, Reply, Route
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.feedback import FeedbackSink, feedback_handler
@@ -79,7 +79,6 @@ def hash_one(text: str) -> str:
     return f"hash of {len(text)}"
 
 
-Handler = Callable[[Service, Call], Awaitable[Reply]]
 
 
 @dataclass
@@ -92,13 +91,12 @@ class Edge:
 
     async def post(self, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        pairs = [
-            (name.lower().encode(), value.encode())
-            for name, value in ({"content-type": "application/json"} | dict(headers or {})).items()
-        ]
+        given = {"content-type": "application/json"} | dict(headers or {})
+        fields = {name.lower().encode(): value.encode() for name, value in given.items()}
         service = cast("Service", _Line(self.contract))
         try:
-            return await self.handler(service, Call("POST", "/feedback", pairs, data, time.perf_counter() + 5))
+            call = Call("POST", "/feedback", fields, data, time.perf_counter() + 5)
+            return await cast("Any", self.handler(service, call))
         except Failure as failure:
             return failure.reply()
 
@@ -324,19 +322,13 @@ def test_the_keys_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 async def ask(web: Web, path: str, body: Any, method: str = "POST") -> tuple[int, Any]:
-    """One request over ASGI."""
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}]
-
-    async def receive() -> Any:
-        return messages.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await web({"type": "http", "method": method, "path": path, "headers": [JSON]}, receive, send)
-    data = sent[1]["body"]
-    return sent[0]["status"], json.loads(data) if data[:1] in b"{[" else data.decode()
+    """One request as the HTTP server hands it over."""
+    done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    data = json.dumps(body).encode() if body is not None else b""
+    web.take(method, path, dict([JSON]), data, time.perf_counter(), done.set_result)
+    reply = await done
+    text = reply.body.decode()
+    return reply.status, json.loads(text) if text[:1] in "{[" else text
 
 
 def test_predictions_and_their_labels_meet_in_the_lake_without_a_clear_name(
@@ -400,7 +392,7 @@ def test_a_closest_name_is_looked_for_only_for_what_is_shown(monkeypatch: pytest
     handler = feedback_handler(cast("Any", None))
     with pytest.raises(Failure) as refused:
         asyncio.run(
-            cast("Any", handler(cast("Any", _Line(contract_of())), Call("POST", "/feedback", (JSON,), body, 0.0)))
+            cast("Any", handler(cast("Any", _Line(contract_of())), Call("POST", "/feedback", dict([JSON]), body, 0.0)))
         )
     assert refused.value.status == 422
     assert len(asked) == 100

@@ -36,6 +36,7 @@ from roadworthy.api.serving.following import Follower
 from roadworthy.errors import RegistryError, RoadworthyError, StorageError, UnknownName, UsageError
 from roadworthy.serving.calls import Failure
 from roadworthy.serving.metrics import Metrics
+from roadworthy.serving.predicting import answered
 
 Start = Callable[..., Any]
 Post = Callable[..., bytes]
@@ -316,14 +317,14 @@ def test_durable_the_answer_waits_for_the_disk_and_says_when_it_refuses(
         service = DurableService("pair", chain, log=log, metrics=Metrics())
         rows, until = chain.reader.take([ROW]), time.perf_counter() + 9
         monkeypatch.setattr(log, "flushed", slowly)
-        answer = service.submit(service.line, "one", rows, until)
+        answer = asyncio.create_task(answered(service, service.line, rows, until))
         await asyncio.sleep(0.2)
         assert not answer.done()
         disk.set()
-        assert (await answer)[0].title == "pair-1"
+        assert (await answer).run.title == "pair-1"
         monkeypatch.setattr(log, "flushed", refused)
         with pytest.raises(Failure, match="could not be written to the log") as caught:
-            await service.submit(service.line, "two", rows, until)
+            await answered(service, service.line, rows, until)
         assert caught.value.status == 503
 
     asyncio.run(asked())
@@ -546,7 +547,7 @@ def test_a_worker_that_is_ended_alone_leaves_the_socket_to_the_others(
 
 
 def test_importing_the_command_costs_nothing() -> None:
-    heavy = "{'polars', 'onnxruntime', 'sqlalchemy', 'uvicorn'}"
+    heavy = "{'polars', 'onnxruntime', 'sqlalchemy', 'uvloop'}"
     loaded = f"import roadworthy.cli, roadworthy.api.serving, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

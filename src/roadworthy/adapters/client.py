@@ -47,9 +47,14 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
         return [one["score"] if "score" in one else one["scores"] for one in self.predictions]
 
     @property
-    def decisions(self) -> list[str]:
-        """The label of each row; empty for regression."""
-        return [one["decision"] for one in self.predictions if "decision" in one]
+    def decisions(self) -> list[str | None]:
+        """The label of each row; None for one that a person is to decide, and for regression."""
+        return [one.get("decision") for one in self.predictions]
+
+    @property
+    def referred(self) -> dict[int, list[str]]:
+        """Why a person is to decide, for the rows that are left to one."""
+        return {place: one["refer"] for place, one in enumerate(self.predictions) if "refer" in one}
 
 
 class ServerRefused(RoadworthyError):
@@ -134,6 +139,15 @@ class _Common:
         once = {"idempotency-key": secrets.token_hex(16)}
         return _Ask("POST", "/feedback", msgspec.json.encode(body), once, again=True)
 
+    def _events(
+        self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], ids: str | Sequence[str | None] | None
+    ) -> _Ask:
+        body: dict[str, Any] = {"row": rows} if isinstance(rows, Mapping) else {"rows": list(rows)}
+        if ids is not None:
+            body["id" if isinstance(rows, Mapping) else "ids"] = ids
+        once = {"idempotency-key": secrets.token_hex(16)}
+        return _Ask("POST", "/events", msgspec.json.encode(body), once, again=True)
+
     def _look(self, path: str) -> _Ask:
         return _Ask("GET", path, b"", {}, again=True)
 
@@ -203,6 +217,20 @@ class Client(_Common):
         """Tells labels; what is acknowledged is on disk."""
         return self._called(self._feedback(given), timeout)
 
+    def event(self, row: Mapping[str, Any], *, id: str | None = None, timeout: float | None = None) -> Any:  # noqa: A002 - as the body calls it
+        """Tells what happened, for features that look at the past; on disk and seen by all when it returns."""
+        return self._called(self._events(row, id), timeout)
+
+    def events(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        ids: Sequence[str | None] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """The same for several events: all of them are taken, or none. ``ids`` name them, so that each counts once."""
+        return self._called(self._events(rows, ids), timeout)
+
     def version(self, *, timeout: float | None = None) -> Any:
         """Which version answers."""
         return self._called(self._look("/version"), timeout)
@@ -263,6 +291,20 @@ class AsyncClient(_Common):
     ) -> Any:
         """Tells labels; what is acknowledged is on disk."""
         return await self._called(self._feedback(given), timeout)
+
+    async def event(self, row: Mapping[str, Any], *, id: str | None = None, timeout: float | None = None) -> Any:  # noqa: A002 - as the body calls it
+        """Tells what happened, for features that look at the past; on disk and seen by all when it returns."""
+        return await self._called(self._events(row, id), timeout)
+
+    async def events(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        ids: Sequence[str | None] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """The same for several events: all of them are taken, or none. ``ids`` name them, so that each counts once."""
+        return await self._called(self._events(rows, ids), timeout)
 
     async def version(self, *, timeout: float | None = None) -> Any:
         """Which version answers."""

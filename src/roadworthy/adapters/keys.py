@@ -2,7 +2,8 @@
 
 In: a project folder. Out: ``Keys`` (signs) and its ``Hasher`` (hides). The files stand in
 ``<project>/.roadworthy/keys/`` (folders 0700, secrets 0600, ``.roadworthy`` kept out of version control) and are
-never overwritten. Laws: ``verify(keys.public_pem, m, keys.sign(m))`` for every message; a hash depends on the key
+never overwritten. Whoever only answers takes the ``Hasher`` alone, from a file of its own: the key that signs stays
+where models are made. Laws: ``verify(keys.public_pem, m, keys.sign(m))`` for every message; a hash depends on the key
 and the trimmed text alone, in which a whole number has no point; a missing or blank value stays missing. Ed25519 is
 RFC 8032, BLAKE2b RFC 7693.
 """
@@ -28,10 +29,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from roadworthy.errors import BundleError, DataError, Problem, RoadworthyError, StorageError, UsageError
 from roadworthy.records.digests import Digest, digest_bytes
 
-__all__ = ["Hasher", "Keys", "create_keys", "keys_folder", "load_keys", "verify"]
+__all__ = ["Hasher", "Keys", "create_keys", "hashing_key_file", "keys_folder", "load_hasher", "load_keys", "verify"]
 
 _SIGNING = "signing.pem"
 _HASHING = "hashing.key"
+_SECRETS = Path("/run/secrets")  # where containers find theirs, which nobody else on the machine sees
 _HASH_BYTES = 16  # 32 hexadecimal characters: a billion values collide with probability 1.5e-21
 _HASHING_KEY_BYTES = 32
 _LONG = 1 << 19  # rows of a column whose texts are told apart before they are numbered; pieces of a stream are shorter
@@ -185,6 +187,11 @@ def keys_folder(project: Path) -> Path:
     return project / ".roadworthy" / "keys"
 
 
+def hashing_key_file(project: Path) -> Path:
+    """Where the key that hides personal values of the project in folder ``project`` stands."""
+    return keys_folder(project) / _HASHING
+
+
 def create_keys(project: Path) -> Keys:
     """Make what is missing of a project's keys and load them; what exists is never overwritten.
 
@@ -311,11 +318,31 @@ def load_keys(project: Path) -> Keys:
     return Keys(signing, hashing)
 
 
-def _faults(path: Path) -> list[Problem]:
+def load_hasher(file: Path) -> Hasher:
+    """The hasher of a key in a file of its own. Raises UsageError when it is missing, damaged, or readable by others.
+
+    The file's group may read it, as mounted secrets are had by a group; below ``/run/secrets`` everybody may.
+    """
+    forbidden = 0o022 if file.is_relative_to(_SECRETS) else 0o027
+    next_step = f"restore {file} from a backup, or copy hashing.key out of .roadworthy/keys of the project"
+    if problems := _faults(file, forbidden):
+        raise UsageError("the key that hides personal values cannot be used", problems=problems, next_step=next_step)
+    try:
+        return Hasher(bytes.fromhex(file.read_text("ascii").strip()))
+    except (ValueError, OSError, UsageError) as error:
+        found = error.strerror if isinstance(error, OSError) else "no key"
+        raise UsageError(
+            "the key that hides personal values cannot be used",
+            problems=(Problem(str(found), where=str(file), expected=f"{2 * _HASHING_KEY_BYTES} hex digits"),),
+            next_step=next_step,
+        ) from error
+
+
+def _faults(path: Path, forbidden: int = 0o077) -> list[Problem]:
     if not path.is_file():
         return [Problem("no such file", where=str(path), expected="a key")]
     mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
+    if mode & forbidden:
         return [Problem(f"others may read it (mode {mode:04o})", where=str(path), expected=f"chmod 600 {path}")]
     return []
 

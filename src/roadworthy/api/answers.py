@@ -40,7 +40,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one row.
 
     ``score`` is the probability of ``positive`` (binary) or the estimate (regression); ``scores`` is by class
-    (classification). ``decision`` is a label, empty for regression. ``notes`` say what was not given.
+    (classification). ``decision`` is a label, empty for regression and for a row that a person is to decide, for the
+    reasons ``referred``; ``interval`` is that of an estimate, where the version knows it. ``notes`` say what was not
+    given.
     """
 
     version: str
@@ -48,17 +50,23 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, float]
     decision: str
     threshold: float | None
+    referred: tuple[str, ...] = ()
+    interval: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 
 
 class ScoreResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a file: rows in, rows with an answer, and why the others have none, by reason."""
+    """What became of a file: rows in, rows with an answer, and why the others have none, by reason.
+
+    ``referred`` of the answered rows are left to a person: they have a score, and no decision.
+    """
 
     version: str
     source: str
     out: str
     rows: int
     answered: int
+    referred: int = 0
     problems: dict[str, int]
     seconds: float
     notes: tuple[str, ...] = ()
@@ -86,8 +94,10 @@ def predict(
             version=registered.title,
             score=None if contract.task is Task.MULTICLASS else float(answers.scores[0]),
             scores=_by_class(answers, model),
-            decision="" if answers.decisions is None else answers.decisions.item(),
+            decision="" if answers.decisions is None else answers.decisions.item() or "",
             threshold=contract.threshold,
+            referred=() if answers.referred is None else tuple(answers.referred.to_list()[0] or ()),
+            interval=None if answers.intervals is None else tuple(answers.intervals[0].tolist()),
             notes=(*_readiness_notes(registered), *_past_notes(model, raw, history)),
         )
 
@@ -157,6 +167,7 @@ def score(
         out=str(target),
         rows=counts.rows,
         answered=counts.answered,
+        referred=counts.referred,
         problems=dict(sorted(counts.problems.items(), key=lambda item: -item[1])),
         seconds=time.perf_counter() - started,
         notes=(*_readiness_notes(registered), *_file_notes(model, rows, history)),
@@ -302,11 +313,13 @@ class _Counts:
 
     def __init__(self) -> None:
         self.rows = 0
-        self.answered = 0
+        self.answered = self.referred = 0
         self.problems: Counter[str] = Counter()
 
-    def add(self, problems: pl.Series) -> None:
+    def add(self, answers: Answers) -> None:
         """Count one batch."""
+        problems = answers.problems
+        self.referred += 0 if answers.referred is None else len(problems) - answers.referred.null_count()
         self.rows += len(problems)
         self.answered += problems.null_count()
         self.problems.update(problems.drop_nulls().explode().to_list())
@@ -318,7 +331,7 @@ def _scored_parts(
     for table, problems in _tables(model, rows, history):
         answers = model.answer_prepared(table, problems)
         begun = counts.rows
-        counts.add(problems)
+        counts.add(answers)
         reporter.advance("score", table.height)
         yield _answer_frame(model, answers, begun)
 
@@ -347,6 +360,10 @@ def _answer_frame(model: BundlePredictor, answers: Answers, begun: int) -> pl.Da
         columns["score"] = answers.scores
     if answers.decisions is not None:
         columns["decision"] = answers.decisions
+    if answers.intervals is not None:
+        columns |= {"interval_low": answers.intervals[:, 0], "interval_high": answers.intervals[:, 1]}
+    if answers.referred is not None:
+        columns["referred"] = answers.referred.list.join("; ")
     columns["problems"] = answers.problems.list.join("; ")
     return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
 

@@ -145,9 +145,13 @@ def _show_os_error(error: OSError) -> int:
 
 def _show_fault(error: Exception) -> None:
     """What broke and where; never a foreign exception's own words, which may quote cells of personal columns."""
-    handle, place = tempfile.mkstemp(prefix="roadworthy-fault-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-        stream.writelines(_account(error))
+    try:
+        handle, place = tempfile.mkstemp(prefix="roadworthy-fault-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.writelines(_account(error))
+    except OSError:  # a container without a folder to write into: what broke must be told all the same
+        _complain("".join(_account(error)))
+        place = "what stands above"
     found = RoadworthyError(
         f"a fault of Roadworthy's own: {type(error).__name__}",
         problems=(Problem("nothing half-written was registered; finished stages are kept"),),

@@ -29,6 +29,10 @@ def serve(
     ] = "champion",
     host: Annotated[str, typer.Option("--host", help="the address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="the port; 0 takes a free one")] = 8080,
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads this form on every supported Python
+        typer.Option("--allow-host", help="a name under which a server without keys answers, too; may be repeated"),
+    ] = None,
     uds: Annotated[str, typer.Option("--uds", help="listen on a unix socket instead")] = "",
     workers: Annotated[int, typer.Option("--workers", help="processes that share the work")] = 1,
     tls_cert: Annotated[str, typer.Option("--tls-cert", help="the certificate (PEM); needs --tls-key")] = "",
@@ -57,6 +61,7 @@ def serve(
         version=version,
         host=host,
         port=port,
+        allow_hosts=allow_host or (),
         uds=uds,
         workers=workers,
         tls_cert=tls_cert,

@@ -133,12 +133,17 @@ def show_inspection(found: Inspection, *, as_json: bool, places: Mapping[str, Pa
 def show_prediction(answer: Prediction, *, as_json: bool) -> None:
     """Score, decision and version in three lines."""
     lines = []
-    if answer.decision:
+    if answer.referred and answer.scores:
+        lines.append("decision  none: a person is to decide")
+        lines.extend(f"  {label}: {score:.6f}" for label, score in answer.scores.items())
+    elif answer.decision:
         cut = f" (threshold {answer.threshold:.4f})" if answer.threshold is not None else ""
         lines.append(f"decision  {answer.decision}{cut}")
         lines.extend(f"  {label}: {score:.6f}" for label, score in answer.scores.items())
     else:
-        lines.append(f"estimate  {answer.score}")
+        between = f" (from {answer.interval[0]:.6g} to {answer.interval[1]:.6g})" if answer.interval else ""
+        lines.append(f"estimate  {answer.score}{between}")
+    lines.extend(f"refer     {reason}" for reason in answer.referred)
     lines.append(f"version   {answer.version}")
     lines.extend(f"note: {note}" for note in answer.notes)
     told(answer, "\n".join(lines), as_json=as_json)
@@ -177,6 +182,7 @@ def show_score(result: ScoreResult, *, as_json: bool) -> None:
     took = f"{result.seconds:.1f} s ({pace:,.0f} rows/s)"
     lines = [
         f"{result.answered:,} of {result.rows:,} rows answered by {result.version} in {took}: {result.out}",
+        *([f"  {result.referred:,} of them are left to a person to decide"] if result.referred else []),
         *(f"  {count:,} rows without an answer: {problem}" for problem, count in result.problems.items()),
         *(f"note: {note}" for note in result.notes),
     ]

@@ -20,6 +20,13 @@ from roadworthy.errors import MissingExtra, Problem, RegistryError
 __all__ = ["engines", "parsed_url", "watching"]
 
 _LOCK = 0x726F6164776F7274  # "roadwort": the registry's advisory lock in a PostgreSQL database
+_PATIENCE = {  # libpq waits without end for a machine that is gone; the URL may say otherwise
+    "connect_timeout": "10",
+    "tcp_user_timeout": "15000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
 _EXPECTED = "set it to, for example, sqlite:////path/registry.db or postgresql://user@host/name"
 
 
@@ -82,8 +89,9 @@ def _sqlite_begin(connection: Connection) -> None:
 
 def _postgres(url: URL, **options: Any) -> tuple[Engine, Engine]:
     """A change reads what was committed before it got the lock; a reader sees one snapshot."""
+    waits = {name: value for name, value in _PATIENCE.items() if name not in url.query}
     try:
-        engine = create_engine(url, isolation_level="REPEATABLE READ", **options)
+        engine = create_engine(url, isolation_level="REPEATABLE READ", connect_args=waits, **options)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             "a registry on PostgreSQL needs psycopg, which is not installed",

@@ -18,7 +18,9 @@ __all__ = [
     "DataSpec",
     "DecisionSpec",
     "ProjectSpec",
+    "ReferSpec",
     "RolloutSpec",
+    "ServingSpec",
     "Task",
     "TrainingSpec",
 ]
@@ -102,6 +104,28 @@ class DecisionSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=T
     threshold: float | dict[str, Any] = msgspec.field(default_factory=lambda: {"maximize": "accuracy"})
 
 
+class ReferSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When a person decides in place of the model.
+
+    ``confidence``: of the rows that are answered so large a share is to be right (regression: to lie in its interval);
+    the others are referred. ``outside_support``: rows unlike those that the model learned from are referred.
+    """
+
+    confidence: float | None = None
+    outside_support: bool = False
+
+
+class ServingSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is answered where the model should not, or cannot.
+
+    ``fallback`` is the answer when no version gives one: a class, the probability of the positive class, a probability
+    for each class, or a number, as the task has it. ``refer`` says which rows go to a person.
+    """
+
+    fallback: str | float | dict[str, float] | None = None
+    refer: ReferSpec | None = None
+
+
 class RolloutSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Steps of traffic in percent, and how much worse is still as good, by metric."""
 
@@ -132,6 +156,7 @@ class ProjectSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     features: dict[str, str | Aggregate] = {}
     training: TrainingSpec = TrainingSpec()
     decision: DecisionSpec = DecisionSpec()
+    serving: ServingSpec = ServingSpec()
     standard: dict[str, Any] = {}
     rollout: RolloutSpec = RolloutSpec()
     alerts: AlertSpec = AlertSpec()

@@ -1,8 +1,8 @@
 """Natural batching: what has come while the last run was busy is the next batch. No request waits for others to come.
 
-In: clean rows, each request with the moment until which its caller waits. Out: a future for each request. Laws: a row
-that makes the model fail fails alone; what is expired is dropped before it costs a run; a request that could not be
-answered in time is refused at once, with the seconds after which it may come again.
+In: clean rows, each request with the moment until which its caller waits. Out: each request is told its part of a
+run. Laws: a row that makes the model fail fails alone; what is expired is dropped before it costs a run; a request that
+could not be answered in time is refused at once, with the seconds after which it may come again.
 
 A cheap model runs on the event loop itself: a run of some tens of microseconds is less than the way to a thread and
 back. A dear one runs in a thread of its own, one run at a time; one that does not come back is left behind after a
@@ -21,10 +21,22 @@ from traceback import format_tb
 from typing import Any, NamedTuple
 
 from roadworthy.errors import ModelError, RoadworthyError
+from roadworthy.serving.deciding import Doubts
 from roadworthy.serving.engine import Cost
 from roadworthy.serving.rows import Row
 
-__all__ = ["INLINE_S", "MOST_BATCH", "Batcher", "DeadlinePassed", "Overloaded", "Run", "Ticket", "retry_after"]
+__all__ = [
+    "INLINE_S",
+    "MOST_BATCH",
+    "Batcher",
+    "DeadlinePassed",
+    "Given",
+    "Overloaded",
+    "Run",
+    "Tell",
+    "Ticket",
+    "retry_after",
+]
 
 INLINE_S = 0.001
 """A model whose run of one row takes longer than this is not asked on the event loop."""
@@ -40,6 +52,7 @@ _PATIENCE_S = 0.02
 _PATIENCE_RUNS = 3
 _HANG_S, _HANG_RUNS = 1.0, 20
 _MOST_LEFT_BEHIND = 3
+_LATE = "the caller's time was over while the model ran"
 
 
 class Overloaded(RoadworthyError):
@@ -59,7 +72,8 @@ class Run(NamedTuple):
 
     ``title`` names the version that answered, ``others`` whoever answered single rows in its place. ``decisions`` is
     None for regression. ``broken`` lists the rules that a row breaks; ``failures`` are rows that nothing could answer.
-    Both are empty for nearly every run.
+    Both are empty for nearly every run. ``doubts``: the rows that a person is to decide, whose decision is the empty
+    text; None where the bundle leaves no row to a person.
     """
 
     title: str
@@ -68,26 +82,44 @@ class Run(NamedTuple):
     others: dict[int, str]
     broken: dict[int, tuple[str, ...]]
     failures: dict[int, str]
+    doubts: Doubts | None
+
+
+class Given(NamedTuple):
+    """One request's part of a run: rows ``start`` to ``end``. ``id`` is its identity in the log and for feedback."""
+
+    id: str
+    run: Run
+    start: int
+    end: int
+
+
+Tell = Callable[[Given | RoadworthyError], None]
+"""Hears once what came of a request. It must not raise."""
 
 
 class Ticket:
-    """One request in the queue: its rows, until when its caller waits, and the future that tells it."""
+    """One request in the queue: its rows, until when its caller waits, and whom to tell."""
 
-    __slots__ = ("done", "id", "rows", "until")
+    __slots__ = ("id", "rows", "tell", "told", "until")
 
-    def __init__(self, id_: str, rows: Sequence[Row], until: float, done: asyncio.Future[tuple[Run, int, int]]) -> None:
-        self.id = id_
-        self.rows = rows
-        self.until = until
-        self.done = done
+    def __init__(self, id_: str, rows: Sequence[Row], until: float, tell: Tell) -> None:
+        self.id, self.rows, self.until, self.tell = id_, rows, until, tell
+        self.told = False
+
+    def refuse(self, error: RoadworthyError) -> None:
+        """The request gets no answer, unless it has one."""
+        if not self.told:
+            self.told = True
+            self.tell(error)
 
 
 class Batcher:
     """The queue before one model.
 
     ``run`` answers rows and never raises for a single bad one; ``cost`` says what it will take. ``delivered`` is called
-    once for each run, after its futures: the prediction log hangs there. ``hung`` is told of a run that does not come
-    back, and whether the model may be asked again; after that ``run`` must not ask it.
+    once for each run, after its requests were told: the prediction log hangs there. ``hung`` is told of a run that does
+    not come back, and whether the model may be asked again; after that ``run`` must not ask it.
     """
 
     def __init__(
@@ -106,30 +138,45 @@ class Batcher:
         self._busy_until = 0.0
         self.inline = cost.of(1) <= INLINE_S
         self._busy = False
+        self._unhurried = (_PATIENCE_S - cost.per_run) / max(cost.per_row, 1e-9)
+        self._seen = 0
+        self._crowd = False
         self._number = 0
         self._left_behind: set[int] = set()
 
-    def submit(self, id_: str, rows: Sequence[Row], until: float) -> asyncio.Future[tuple[Run, int, int]]:
-        """A future of the run and of the places of these rows in it; raises Overloaded."""
-        self._admit(len(rows), until)
-        done: asyncio.Future[tuple[Run, int, int]] = self._loop.create_future()
+    def submit(self, id_: str, rows: Sequence[Row], until: float, tell: Tell) -> None:
+        """Puts rows in the queue; raises Overloaded. ``tell`` is told later, and never before this returns."""
+        if self._busy or self.waiting_rows > self._unhurried:
+            self._admit(len(rows), until)
         if not self._waiting and not self._busy:
-            self._loop.call_soon(self._start)
-        self._waiting.append(Ticket(id_, rows, until, done))
+            self._loop.call_soon(self._gather)
+        self._waiting.append(Ticket(id_, rows, until, tell))
         self.waiting_rows += len(rows)
-        return done
+
+    def refuse_crowd(self) -> None:
+        """Raises Overloaded where any request would wait too long: before its body costs anything."""
+        if self._busy or self.waiting_rows > self._unhurried:
+            self._admit(1, math.inf)
 
     def _admit(self, rows: int, until: float) -> None:
         """Refuses what would wait too long: behind the run that is on and all runs that wait already."""
         wait = self.cost.of(self.waiting_rows) if self.waiting_rows else 0.0
         if self._busy:
             wait += max(self._busy_until - time.perf_counter(), 0.0)
-        if not wait:
-            return
         patience = max(_PATIENCE_S, _PATIENCE_RUNS * self.cost.of(1))
         late = time.perf_counter() + wait + self.cost.of(rows) - until
         if wait > patience or late > 0:
             raise Overloaded(max(wait - patience, late, 0.0) + self.cost.of(rows))
+
+    def _gather(self) -> None:
+        """Reads on while there is more to read: the event loop is busy, so nobody waits for nothing."""
+        if self.inline and self._seen < self.waiting_rows < MOST_BATCH and (self._crowd or self.waiting_rows > 1):
+            self._seen = self.waiting_rows
+            self._loop.call_soon(self._gather)
+            return
+        self._crowd = self.waiting_rows > 1
+        self._seen = 0
+        self._start()
 
     def _start(self) -> None:
         if self._busy or not self._waiting:
@@ -142,7 +189,7 @@ class Batcher:
             self._deliver(tickets, self._ran(rows))
             return
         for ticket in tickets:
-            self._loop.call_later(max(ticket.until - time.perf_counter(), 0.0), _expire, ticket)
+            self._loop.call_later(max(ticket.until - time.perf_counter(), 0.0), ticket.refuse, DeadlinePassed(_LATE))
         self._send(tickets, rows)
 
     def _send(self, tickets: list[Ticket], rows: Sequence[Row]) -> None:
@@ -188,8 +235,8 @@ class Batcher:
             place += 1
             self.waiting_rows -= len(ticket.rows)
             if ticket.until < now:
-                _refuse(ticket, DeadlinePassed("the caller's time was over before the model was asked"))
-            elif not ticket.done.cancelled():
+                ticket.refuse(DeadlinePassed("the caller's time was over before the model was asked"))
+            else:
                 taken.append(ticket)
                 rows += len(ticket.rows)
         self._waiting = self._waiting[place:] if place < len(self._waiting) else []
@@ -208,25 +255,16 @@ class Batcher:
     def _deliver(self, tickets: list[Ticket], run: Run | None) -> None:
         if run is None:
             for ticket in tickets:
-                _refuse(ticket, ModelError("the model could not be asked"))
+                ticket.refuse(ModelError("the model could not be asked"))
             return
         place = 0
         for ticket in tickets:
             end = place + len(ticket.rows)
-            if not ticket.done.done():
-                ticket.done.set_result((run, place, end))
+            if not ticket.told:
+                ticket.told = True
+                ticket.tell(Given(ticket.id, run, place, end))
             place = end
         self._delivered(tickets, run)
-
-
-def _expire(ticket: Ticket) -> None:
-    """The caller's time is over while a run is on: it is told so, and the run's answer finds nobody."""
-    _refuse(ticket, DeadlinePassed("the caller's time was over while the model ran"))
-
-
-def _refuse(ticket: Ticket, error: RoadworthyError) -> None:
-    if not ticket.done.done():
-        ticket.done.set_exception(error)
 
 
 def retry_after(seconds: float) -> str:

@@ -3,7 +3,8 @@
 In: engines in the order in which they are asked, perhaps a constant. Out: a ``Run`` for any batch. Laws: a model that
 raises, or whose score is not a finite number, never answers; rows that make it fail do not fail their neighbours; a
 model that is broken itself is left alone for a while (its breaker is open) and tried again; every row names who
-answered it.
+answered it; a row that a person is to decide has no decision. Whether there are such rows is said by the version in
+service, how sure a row is by whoever answers it, and the constant is never referred.
 
 Whether the model is broken or only a row is bad is told by the golden rows: a model that still scores those as it did
 when it was packaged has met a bad row.
@@ -17,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-import msgspec
-
 from roadworthy.errors import ModelError, RoadworthyError
+from roadworthy.formats.bundle import Constant
 from roadworthy.serving.batching import Run
-from roadworthy.serving.engine import Engine
+from roadworthy.serving.deciding import Doubts
+from roadworthy.serving.engine import Engine, Scored
 from roadworthy.serving.rows import Row, RowReader, RowsRefused
 
 __all__ = ["CONSTANT", "Breaker", "BreakerState", "Chain", "Constant"]
@@ -79,17 +80,11 @@ class Breaker:
             self.state, self._until = BreakerState.OPEN, self._clock() + self._rest
 
 
-class Constant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The declared answer when no model gives one: a score (or one for each class), and a decision."""
-
-    score: float | list[float]
-    decision: str = ""
-
-
 class Chain:
     """The engines of one alias, the first in service. ``reader`` is that of the first: rows come in its order.
 
-    An engine whose scores mean something else (another target, task or classes) is left out.
+    An engine whose scores mean something else (another target, task or classes) is left out. Without a ``constant`` it
+    is the one that the first engine's bundle declares.
     """
 
     def __init__(
@@ -98,7 +93,7 @@ class Chain:
         self.first = engines[0]
         self.engines = tuple(engine for engine in engines if _same_question(engine, self.first))
         self.breakers = tuple(Breaker(clock) for _ in self.engines)
-        self.constant = constant
+        self.constant = constant if constant is not None else self.first.constant
         self._asking = 0  # whose turn it was last: a run that does not come back is stuck there
         self.reader: RowReader = self.first.reader
 
@@ -114,7 +109,10 @@ class Chain:
             else:
                 breaker.succeeded()
                 decisions = engine.decisions(scored.scores)
-                return Run(engine.title, scored.scores.tolist(), decisions, {}, scored.broken, {})
+                if scored.doubts is not None and decisions is not None:
+                    for place in scored.doubts.referred:
+                        decisions[place] = ""
+                return Run(engine.title, scored.scores.tolist(), decisions, {}, scored.broken, {}, scored.doubts)
         return self._run_by_turns(rows)
 
     def hung(self, again: bool) -> None:  # noqa: FBT001 - called back by the queue, which knows nothing of chains
@@ -127,7 +125,8 @@ class Chain:
 
     def _run_by_turns(self, rows: Sequence[Row]) -> Run:
         """Row by row whoever answers; only after a failure, or while a breaker is open."""
-        run = Run(self.first.title, [None] * len(rows), self._no_decisions(len(rows)), {}, {}, {})
+        doubts = Doubts({}, [None] * len(rows) if self.first.intervals else None) if self.first.refers else None
+        run = Run(self.first.title, [None] * len(rows), self._no_decisions(len(rows)), {}, {}, {}, doubts)
         pending = list(range(len(rows)))
         for at, (engine, breaker) in enumerate(zip(self.engines, self.breakers, strict=True)):
             if pending and breaker.allows():
@@ -156,9 +155,7 @@ class Chain:
             return {place: rows[place] for place in places}
         known: dict[int, Row] = {}
         for place in places:
-            plain = {
-                name: value for name, value in self.reader.named(rows[place]).items() if name in engine.reader.known
-            }
+            plain = self.reader.named_for(rows[place], engine.reader)
             try:
                 known[place] = engine.reader.take([plain], hidden=True)[0]
             except RowsRefused:
@@ -205,4 +202,17 @@ def _halved(engine: Engine, rows: Mapping[int, Row], run: Run, first: str) -> li
             run.others[place] = engine.title
         if at in scored.broken:
             run.broken[place] = scored.broken[at]
+        _doubt(scored, at, run, place)
     return []
+
+
+def _doubt(scored: Scored, at: int, run: Run, place: int) -> None:
+    """What an engine doubts of its row ``at``, in the run's row ``place``; nothing where the first refers no row."""
+    if scored.doubts is None or run.doubts is None:
+        return
+    if scored.doubts.intervals is not None and run.doubts.intervals is not None:
+        run.doubts.intervals[place] = scored.doubts.intervals[at]
+    if at in scored.doubts.referred:
+        run.doubts.referred[place] = scored.doubts.referred[at]
+        if run.decisions is not None:
+            run.decisions[place] = ""

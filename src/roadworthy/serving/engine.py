@@ -1,8 +1,8 @@
 """One version of a model, warm and ready to answer batches of clean rows.
 
 In: an open bundle. Out: scores of a batch, and which of its rows break a rule of the contract. Laws: the score of a
-row does not depend on the batch that it is in; it equals what ``BundlePredictor`` says of the same row; a score that
-is not a finite number is never an answer.
+row does not depend on the batch that it is in; it equals what ``BundlePredictor`` says of the same row, and so do the
+reasons why a person is to decide it; a score that is not a finite number is never an answer.
 
 What a run costs is measured when the engine is made (``a·n + b``): admission rests on it, and so does whether the
 model runs on the event loop or in a thread of its own.
@@ -15,24 +15,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
 from roadworthy.errors import BundleError, ModelError
-from roadworthy.formats.bundle import OpenBundle
+from roadworthy.formats.bundle import OpenBundle, read_constant
+from roadworthy.graphs.fuse import MISSING, NUMBERS
 from roadworthy.graphs.golden import golden_frame, read_golden, require_same
 from roadworthy.graphs.runner import Feed
 from roadworthy.records.contract import Contract
 from roadworthy.records.project import Task
+from roadworthy.serving.deciding import Doubts, decided
 from roadworthy.serving.feeding import Asked, arrays_of, arrays_of_frame
 from roadworthy.serving.fields import Part
 from roadworthy.serving.predictor import BundlePredictor, Hash
 from roadworthy.serving.rows import Row, RowReader, RowsRefused
 from roadworthy.transforms.expressions import kind_of, parse, to_onnx
 from roadworthy.transforms.onnx_builder import OnnxBuilder, Pair
+
+if TYPE_CHECKING:
+    from roadworthy.serving.referring import Referee
 
 __all__ = ["Cost", "Engine", "Scored"]
 
@@ -44,11 +49,13 @@ class Scored(NamedTuple):
     """What a batch of N rows came to.
 
     ``scores`` is [N] or [N, classes], in the order of the bundle's classes. ``broken`` lists, for a row that breaks
-    rules of the contract, the rules; it is empty for nearly every batch.
+    rules of the contract, the rules; it is empty for nearly every batch. ``doubts`` are None where the bundle leaves no
+    row to a person.
     """
 
     scores: NDArray[np.float64]
     broken: dict[int, tuple[str, ...]]
+    doubts: Doubts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,8 @@ class Cost:
 
 class Engine:
     """A bundle at work on live rows. ``title`` names the version in answers, logs and metrics.
+
+    ``constant`` is the declared answer when no version gives one, None where none is declared.
 
     Raises BundleError when golden rows score otherwise than when the bundle was made.
     """
@@ -85,6 +94,9 @@ class Engine:
         self.reader = RowReader(self.predictor)
         self._graph = Asked(bundle.parts.model, self.reader, [self.contract.output], threads=threads)
         self._guard = _Guard.build(self.contract.contract, self.reader)
+        self.constant = read_constant(bundle.parts.reference, self.contract)
+        referee = self.predictor.referee
+        self._doubting = _Doubting(referee, self.reader) if referee is not None else None
         self._golden = read_golden(bundle.parts.reference)
         self._golden_arrays = arrays_of_frame(golden_frame(self._golden), self.reader)
         require_same(self._golden, self._scored(self._golden_arrays))
@@ -100,6 +112,17 @@ class Engine:
         """Whether a score is a probability for each class."""
         return self.contract.task is Task.MULTICLASS
 
+    @property
+    def refers(self) -> bool:
+        """Whether some rows may be left to a person."""
+        return self._doubting is not None
+
+    @property
+    def intervals(self) -> bool:
+        """Whether estimates come with an interval."""
+        referee = self.predictor.referee
+        return self.contract.task is Task.REGRESSION and referee is not None and referee.plan.conformal is not None
+
     def score(self, rows: Sequence[Row]) -> Scored:
         """Scores of clean rows of the reader. Raises ModelError when the graph fails or a score is not finite."""
         return self.score_arrays(arrays_of(rows, self.reader))
@@ -109,7 +132,8 @@ class Engine:
         scores = self._scored(arrays)
         if not np.isfinite(scores).all():
             raise ModelError("a score is not a finite number")
-        return Scored(scores, self._guard.broken(arrays) if self._guard is not None else {})
+        broken = self._guard.broken(arrays) if self._guard is not None else {}
+        return Scored(scores, broken, self._doubting.about(arrays, scores) if self._doubting is not None else None)
 
     def _scored(self, arrays: Feed) -> NDArray[np.float64]:
         scores: NDArray[np.float64] = self._graph.run(arrays)[0].astype(np.float64)
@@ -117,14 +141,11 @@ class Engine:
 
     def decisions(self, scores: NDArray[np.float64]) -> list[str] | None:
         """The label of each score; None for regression."""
-        contract = self.contract
-        if contract.task is Task.REGRESSION:
+        places = decided(self.contract, scores)
+        if places is None:
             return None
-        if contract.task is Task.BINARY:
-            places = (scores >= (0.5 if contract.threshold is None else contract.threshold)).astype(np.intp)
-        else:
-            places = scores.argmax(axis=1)
-        return [contract.classes[place] for place in places.tolist()]
+        classes = self.contract.classes
+        return [classes[place] for place in places.tolist()]
 
     def example(self) -> dict[str, Any]:
         """A made-up row that meets the contract: the first golden row that does."""
@@ -154,8 +175,9 @@ class Engine:
         for rows in _PROBES:
             places = np.arange(rows) % golden
             arrays = {name: array[places] for name, array in self._golden_arrays.items()}
-            self._graph.run(arrays)
-            seconds.append(median(_timed(self._graph.run, arrays) for _ in range(_REPEATS)))
+            run = self._graph.run if self._doubting is None else self.score_arrays
+            run(arrays)
+            seconds.append(median(_timed(run, arrays) for _ in range(_REPEATS)))
         per_row = max((seconds[1] - seconds[0]) / (_PROBES[1] - _PROBES[0]), 0.0)
         return Cost(per_row, max(seconds[0] - per_row, 0.0))
 
@@ -171,6 +193,31 @@ def _timed(call: Callable[[Feed], Any], feed: Feed) -> float:
     begun = time.perf_counter()
     call(feed)
     return time.perf_counter() - begun
+
+
+class _Doubting:
+    """The refer plan of a bundle, fed from the arrays of live rows."""
+
+    def __init__(self, referee: Referee, reader: RowReader) -> None:
+        self._referee = referee
+        names = [field.name for field in reader.fields if field.part == "number"]
+        places = [names.index(name) for name in referee.numbers]
+        self._places = None if places == list(range(len(names))) else places
+        self._texts = [(name, f"{name}.missing") for name in referee.texts]
+
+    def about(self, arrays: Feed, scores: NDArray[np.float64]) -> Doubts:
+        """The doubts about rows with these scores."""
+        numbers, missing = arrays[NUMBERS], arrays[MISSING]
+        if self._places is not None:
+            numbers, missing = numbers[:, self._places], missing[:, self._places]
+        texts = [_as_texts(arrays[name], arrays[mask]) for name, mask in self._texts]
+        return self._referee.judge(scores, numbers, missing, texts)
+
+
+def _as_texts(values: NDArray[Any], missing: NDArray[np.bool_]) -> list[str | None]:
+    """A column of texts [N, 1] with its mask as a list, None where missing."""
+    pairs = zip(values.ravel().tolist(), missing.ravel().tolist(), strict=True)
+    return [None if lacks else value for value, lacks in pairs]
 
 
 class _Guard:

@@ -31,7 +31,15 @@ from roadworthy.serving.calls import Call, Failure, Handler, Reply, json_body, j
 from roadworthy.serving.service import Service
 from roadworthy.transforms.kept import HashOne, cleaned, hidden, key_text, plain_text
 
-__all__ = ["LONGEST_COMMENT", "MOST_LABELS", "FeedbackSink", "feedback_handler"]
+__all__ = [
+    "LONGEST_COMMENT",
+    "LONGEST_ENTITY",
+    "LONGEST_ID",
+    "LONGEST_KEY",
+    "MOST_LABELS",
+    "FeedbackSink",
+    "feedback_handler",
+]
 
 MOST_LABELS = 10_000
 """Labels that one request may hold."""
@@ -39,7 +47,9 @@ MOST_LABELS = 10_000
 LONGEST_COMMENT = 2_000
 """Characters of a comment."""
 
-_LONGEST_ID, _LONGEST_ENTITY, _LONGEST_KEY = 200, 1_000, 255
+LONGEST_ID, LONGEST_ENTITY, LONGEST_KEY = 200, 1_000, 255
+"""Characters of a prediction's id and of an entity, bytes of an ``Idempotency-Key``."""
+
 _MOST_PROBLEMS = 100
 _SHOWN = 40
 _SHOWN_CLASSES = 12
@@ -174,10 +184,12 @@ class _LabelReader:
                 self._found("a row without an id", f"{where}.row", "id and row, or entity and time")
             return "", 0
         id_, row = given["id"], given.get("row", 0)
-        if not isinstance(id_, str) or not 0 < len(id_) <= _LONGEST_ID:
+        if not isinstance(id_, str) or not 0 < len(id_) <= LONGEST_ID:
             found = _kind(id_) if not isinstance(id_, str) else f"{len(id_):,} characters"
             self._found(found, f"{where}.id", "the id of an answer, a text")
             id_ = ""
+        if isinstance(row, float) and row.is_integer():  # to JSON 1.0 is 1
+            row = int(row)
         if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row < 2**31:
             self._found(_kind(row), f"{where}.row", "the place of the row in its request, from 0")
             row = 0
@@ -269,8 +281,8 @@ class _LabelReader:
         text = plain_text(value)
         if text is None:
             self._found(_kind(value) if not isinstance(value, str) else "blank", where, "a text or a number")
-        elif len(text) > _LONGEST_ENTITY:
-            self._found(f"{len(text):,} characters", where, f"at most {_LONGEST_ENTITY:,} characters")
+        elif len(text) > LONGEST_ENTITY:
+            self._found(f"{len(text):,} characters", where, f"at most {LONGEST_ENTITY:,} characters")
             return None
         return text
 
@@ -329,15 +341,13 @@ class _Keys:
 
 
 def _key(call: Call) -> bytes | None:
-    for name, value in call.headers:
-        if name == b"idempotency-key":
-            if not 0 < len(value.strip()) <= _LONGEST_KEY:
-                wanted = Problem(
-                    f"{len(value):,} bytes", where="idempotency-key", expected=f"1 to {_LONGEST_KEY} bytes"
-                )
-                raise Failure(400, "the Idempotency-Key is no key", problems=[wanted])
-            return hashlib.blake2b(value.strip(), digest_size=16).digest()
-    return None
+    value = call.headers.get(b"idempotency-key")
+    if value is None:
+        return None
+    if not 0 < len(value.strip()) <= LONGEST_KEY:
+        wanted = Problem(f"{len(value):,} bytes", where="idempotency-key", expected=f"1 to {LONGEST_KEY} bytes")
+        raise Failure(400, "the Idempotency-Key is no key", problems=[wanted])
+    return hashlib.blake2b(value.strip(), digest_size=16).digest()
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

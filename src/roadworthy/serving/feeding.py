@@ -48,13 +48,10 @@ class Asked:
 def arrays_of(rows: Sequence[Row], reader: RowReader) -> Feed:
     """The arrays of clean rows."""
     arrays = arrays_of_numbers(_matrix(rows, reader))
-    if len(reader.fields) == reader.numbers:
-        return arrays
-    columns = list(zip(*rows, strict=True))
-    for at, field in enumerate(reader.fields):
-        if field.part != "number":
-            value, missing = _texts(columns[at]) if field.part == "text" else _times(columns[at])
-            arrays[field.name], arrays[field.name + _MASK] = value, missing
+    for at, field in reader.apart:
+        column = [row[at] for row in rows]
+        value, missing = _texts(column) if field.part == "text" else _times(column)
+        arrays[field.name], arrays[field.name + _MASK] = value, missing
     return arrays
 
 

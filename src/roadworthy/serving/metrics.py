@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 ROUTES: Final = ("predict", "infer", "grpc", "feedback", "events", "other")
 """What a request asked for."""
 
-CODES: Final = (200, 202, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 422, 429, 500, 501, 503, 504)
+CODES: Final = (200, 202, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 421, 422, 429, 431, 499, 500, 501, 503, 504)
 """Every status that the server answers."""
 
 _SIZE = 8
@@ -34,14 +33,20 @@ _COUNTERS: Final[dict[str, str]] = {
     "roadworthy_fallback_rows_total": "Rows that another version or the constant answered.",
     "roadworthy_failed_rows_total": "Rows that nothing could answer.",
     "roadworthy_refused_rows_total": "Rows that break the contract.",
+    "roadworthy_referred_rows_total": "Rows that were referred to a person instead of decided.",
     "roadworthy_log_rows_total": "Predictions that are in the log, on disk.",
     "roadworthy_log_lost_rows_total": "Predictions that could not be logged.",
     "roadworthy_feedback_total": "Labels that were accepted, on disk.",
+    "roadworthy_events_total": "Events that were accepted, on disk.",
+    "roadworthy_events_repeated_total": "Events that had come before, under the same id.",
+    "roadworthy_events_too_old_total": "Events that are older than what the entity state keeps; they are in the lake.",
     "roadworthy_swaps_total": "Times that another version was put in service.",
 }
 _GAUGES: Final[dict[str, str]] = {
     "roadworthy_in_flight": "Requests that are being answered.",
     "roadworthy_resident_bytes": "Resident memory of the worker.",
+    "roadworthy_state_entries": "Entries that the entity state holds, as this worker saw it last.",
+    "roadworthy_state_bytes": "Bytes that the entity state takes on disk, as this worker saw it last.",
     "roadworthy_started_seconds": "When the worker started, in seconds since 1970.",
 }
 
@@ -159,9 +164,7 @@ def _quoted(text: str) -> str:
 def _mapped(file: Path | None, size: int) -> mmap.mmap:
     """The file in memory, made with zeros where it is not there yet."""
     if file is None:
-        with tempfile.TemporaryFile() as own:
-            own.truncate(size)
-            return mmap.mmap(own.fileno(), size)
+        return mmap.mmap(-1, size)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if os.fstat(handle).st_size < size:

@@ -1,7 +1,8 @@
 """The description of a server that machines read: OpenAPI 3.1 of the model's own fields, with an example that works.
 
-In: an engine, the name of its model. Out: a document as plain data. Law: a request that the document allows by its
-types is refused only for what types cannot say (a rule across columns, a pattern); one that it forbids is refused.
+In: a version in service, the name of its model. Out: a document as plain data. Laws: a request that the document
+allows by its types is refused only for what types cannot say (a rule across columns, a tensor's number of elements, a
+time that is over); one that it forbids is refused; every status and header that a path answers with is in it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from typing import Any
 from roadworthy.records.contract import ColumnContract, ColumnType, MissingPolicy
 from roadworthy.serving.calls import Call, Reply, json_reply
 from roadworthy.serving.engine import Engine
+from roadworthy.serving.events_described import event_path
 from roadworthy.serving.fields import Field
+from roadworthy.serving.labels_described import label_path, label_schemas
+from roadworthy.serving.open_inference.described import inference_paths, inference_schemas
+from roadworthy.serving.open_inference.models import Model
 from roadworthy.serving.rows import MOST_ROWS
-from roadworthy.serving.service import Service
+from roadworthy.serving.service import Line, Service
 
 __all__ = ["describe", "openapi"]
 
@@ -29,6 +34,8 @@ _KINDS: dict[ColumnType, str] = {
 _ERRORS = {
     "400": "the body is not what the path takes",
     "401": "no key, or one that is not known",
+    "403": "the host is none of this server's, which has no keys",
+    "404": "this model or version is not in service",
     "408": "the body was not there in time",
     "413": "the body is too large",
     "415": "the body is not said to be JSON",
@@ -39,23 +46,39 @@ _ERRORS = {
 }
 
 
-async def openapi(service: Service, _call: Call) -> Reply:
-    """``GET /openapi.json``: of the version that is in service now."""
-    return json_reply(describe(service.line.chain.first, service.name))
+_KEYED: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
+_HEADERS = {
+    "401": {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
+    "429": {"Retry-After": {"description": "whole seconds", "schema": {"type": "integer", "minimum": 1}}},
+}
 
 
-def describe(engine: Engine, name: str) -> dict[str, Any]:
-    """The document of one model."""
-    row = {"type": "object", "additionalProperties": False, **_properties(engine), "examples": [engine.example()]}
+def openapi(service: Service, call: Call) -> Reply:
+    """``GET /openapi.json``: of the version that is in service now, and with keys for whoever has to have one."""
+    keyed = b"authorization" in call.headers or b"x-api-key" in call.headers
+    return json_reply(describe(service.line, service.name, keyed=keyed))
+
+
+def describe(line: Line, name: str, *, keyed: bool = False) -> dict[str, Any]:
+    """The document of one model; ``keyed``: nobody is answered without a key."""
+    engine, model = line.chain.first, Model(name, line)
+    example = _example(engine)
+    row = {"type": "object", "additionalProperties": False, **_properties(engine)}
+    row |= {"examples": [example]} if example else {}
+    refusals = _refusals(*_ERRORS)
     return {
         "openapi": "3.1.0",
         "info": {"title": name, "version": engine.title, "summary": f"Predictions of {engine.contract.target}"},
         "paths": {
             "/predict": {"post": _predict()},
-            "/livez": {"get": _simple("Whether the process lives")},
-            "/readyz": {"get": _simple("Whether requests should be sent here", also=("503",))},
-            "/version": {"get": _simple("Which version answers", also=("401", "503"))},
-            "/openapi.json": {"get": _simple("This document", also=("401", "503"))},
+            "/feedback": label_path(refusals),
+            **event_path(engine, refusals),
+            "/livez": {"get": _looked("live", "Whether the process lives", "Liveness", open_=True)},
+            "/readyz": {"get": _readyz()},
+            "/metrics": {"get": _metrics()},
+            "/version": {"get": _looked("version", "Which version answers", "Version", "401", "503")},
+            "/openapi.json": {"get": _looked("openapi", "This document", "Document", "401", "503")},
+            **inference_paths(model, refusals, _DEADLINE),
         },
         "components": {
             "schemas": {
@@ -63,14 +86,23 @@ def describe(engine: Engine, name: str) -> dict[str, Any]:
                 "Rows": {"oneOf": [_one_row(), _many_rows()]},
                 "Predictions": _answer(engine),
                 "Error": _error(),
+                **label_schemas(engine.contract),
+                **_about_the_server(),
+                **inference_schemas(model, example),
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
-        "security": [{}, {"bearer": []}, {"key": []}],
+        "security": _KEYED if keyed else [{}, *_KEYED],
     }
+
+
+def _example(engine: Engine) -> dict[str, Any]:
+    """A row that is answered, if a made-up one meets the contract and its rules; empty where none does."""
+    row = engine.example()
+    return {} if not row or engine.score(engine.reader.take([row])).broken else row
 
 
 def _properties(engine: Engine) -> dict[str, Any]:
@@ -88,9 +120,12 @@ def _field(field: Field, column: ColumnContract | None) -> dict[str, Any]:
     kind: Any = _KINDS[column.type]
     nullable = not field.required or column.missing is MissingPolicy.ALLOW
     schema: dict[str, Any] = {"type": [kind, "null"] if nullable else kind, "description": field.expected}
-    if column.type in {ColumnType.INTEGER, ColumnType.NUMBER}:
-        schema["minimum"] = max(column.min, -_EXACT) if column.min is not None else -_EXACT
-        schema["maximum"] = min(column.max, _EXACT) if column.max is not None else _EXACT
+    if column.type is ColumnType.INTEGER:
+        schema["minimum"] = -_EXACT if column.min is None else max(column.min, -_EXACT)
+        schema["maximum"] = _EXACT if column.max is None else min(column.max, _EXACT)
+    if column.type is ColumnType.NUMBER:
+        schema |= {} if column.min is None else {"minimum": column.min}
+        schema |= {} if column.max is None else {"maximum": column.max}
     if column.allowed:
         schema["enum"] = [*column.allowed, *([None] if nullable else [])]
     if column.type is ColumnType.TIME:
@@ -110,34 +145,66 @@ def _many_rows() -> dict[str, Any]:
     return {"type": "object", "properties": {"rows": rows}, "required": ["rows"], "additionalProperties": False}
 
 
+_DEADLINE: dict[str, Any] = {
+    "name": "X-Deadline-Ms",
+    "in": "header",
+    "required": False,
+    "description": "how long the caller waits; what comes later is not computed",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+_PREDICT = ("400", "401", "408", "413", "415", "422", "429", "503", "504")
+
+
 def _predict() -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "A prediction for each row, in their order",
-        "parameters": [
-            {
-                "name": "X-Deadline-Ms",
-                "in": "header",
-                "required": False,
-                "description": "how long the caller waits; what comes later is not computed",
-                "schema": {"type": "number", "exclusiveMinimum": 0},
-            }
-        ],
+        "parameters": [_DEADLINE],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Rows"}}},
         },
-        "responses": {"200": _answered("#/components/schemas/Predictions", "predictions"), **_refusals(*_ERRORS)},
+        "responses": {"200": _answered("#/components/schemas/Predictions", "predictions"), **_refusals(*_PREDICT)},
     }
 
 
-def _simple(summary: str, *, also: tuple[str, ...] = ()) -> dict[str, Any]:
+def _looked(name: str, summary: str, schema: str, *codes: str, open_: bool = False) -> dict[str, Any]:
+    """Something to look at; ``open_``: by everybody."""
+    responses = {"200": _answered(f"#/components/schemas/{schema}", summary), **_refusals(*codes)}
+    found: dict[str, Any] = {"operationId": name, "summary": summary, "responses": responses}
+    return found | {"security": []} if open_ else found
+
+
+def _readyz() -> dict[str, Any]:
+    found = _looked("ready", "Whether requests should be sent here", "Readiness", open_=True)
+    either: dict[str, Any] = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Readiness", "Error")]}
+    found["responses"]["503"] = {"description": "not now", "content": {"application/json": {"schema": either}}}
+    return found
+
+
+def _metrics() -> dict[str, Any]:
+    found = _looked("metrics", "The counts of all workers, in Prometheus' text form", "Error", open_=True)
+    found["responses"] = {
+        "200": {"description": "series", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **_refusals("503"),
+    }
+    return found
+
+
+def _about_the_server() -> dict[str, Any]:
+    text, flag = {"type": "string"}, {"type": "boolean"}
+    texts, named = {"type": "array", "items": text}, {"type": "object", "additionalProperties": text}
+    ready = {"live": flag, "ready": flag, "state": text, "model": text, "version": text, "breakers": named}
+    version = {"model": text, "version": text, "bundle": text, "task": text, "fallback": texts}
     return {
-        "summary": summary,
-        "responses": {
-            "200": {"description": summary, "content": {"application/json": {"schema": {"type": "object"}}}},
-            **_refusals(*also),
+        "Liveness": {"type": "object", "properties": {"live": {"const": True}}, "required": ["live"]},
+        "Readiness": {
+            "type": "object",
+            "properties": {**ready, "fallback": texts, "workers": {"type": "array"}, "warnings": texts},
+            "required": list(ready),
         },
+        "Version": {"type": "object", "properties": version, "required": list(version)},
+        "Document": {"type": "object", "required": ["openapi", "info", "paths"]},
     }
 
 
@@ -146,7 +213,11 @@ def _answered(schema: str, words: str) -> dict[str, Any]:
 
 
 def _refusals(*codes: str) -> dict[str, Any]:
-    return {code: _answered("#/components/schemas/Error", _ERRORS[code]) for code in codes}
+    found = {code: _answered("#/components/schemas/Error", _ERRORS[code]) for code in codes}
+    for code, headers in _HEADERS.items():
+        if code in found:
+            found[code]["headers"] = headers
+    return found
 
 
 def _answer(engine: Engine) -> dict[str, Any]:
@@ -157,6 +228,9 @@ def _answer(engine: Engine) -> dict[str, Any]:
         one = {"scores": {"type": "object", "additionalProperties": probability}}
     if labels:
         one["decision"] = labels
+    if engine.intervals:
+        ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+        one["interval"] = {**ends, "description": "lowest and highest; not there where the constant answered"}
     return {
         "type": "object",
         "properties": {
@@ -165,7 +239,7 @@ def _answer(engine: Engine) -> dict[str, Any]:
             "version": {"type": "string", "description": "which version answered"},
             "predictions": {
                 "type": "array",
-                "items": {"type": "object", "properties": one, "required": list(one), "additionalProperties": False},
+                "items": _prediction(one, refers=engine.refers),
             },
             "answered_by": {
                 "type": "object",
@@ -176,6 +250,20 @@ def _answer(engine: Engine) -> dict[str, Any]:
         "required": ["id", "model", "version", "predictions"],
         "additionalProperties": False,
     }
+
+
+def _prediction(one: dict[str, Any], *, refers: bool) -> dict[str, Any]:
+    """One row's answer; where rows may be left to people, either with a decision or with the reasons why not."""
+    sure = [name for name in one if name != "interval"]
+    closed = {"type": "object", "additionalProperties": False}
+    if not refers:
+        return {**closed, "properties": one, "required": sure}
+    reasons: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    referred = {name: schema for name, schema in one.items() if name != "decision"}
+    referred["refer"] = {**reasons, "description": "why a person is to decide; the row has no decision"}
+    decided = {**closed, "properties": one, "required": sure, "title": "answered"}
+    left = {name: referred[name] for name in referred if name != "interval"}
+    return {"oneOf": [decided, {**closed, "properties": referred, "required": list(left), "title": "referred"}]}
 
 
 def _error() -> dict[str, Any]:

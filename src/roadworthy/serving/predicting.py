@@ -6,44 +6,63 @@ answer is refused whole, each reason at its row; nobody learns of other requests
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from roadworthy.errors import Problem
-from roadworthy.serving.batching import Run
-from roadworthy.serving.calls import Call, Failure, Reply, encode, json_body
+from roadworthy.errors import Problem, RoadworthyError
+from roadworthy.serving.batching import Given
+from roadworthy.serving.calls import Call, Failure, Later, Reply, encode, json_body, replied
+from roadworthy.serving.deciding import Doubts
 from roadworthy.serving.rows import Row, RowsRefused
 from roadworthy.serving.service import Line, Service
 
-__all__ = ["Given", "answered", "predict"]
-
-
-class Given(NamedTuple):
-    """One request's part of a run: rows ``start`` to ``end``. ``id`` is its identity in the log and for feedback."""
-
-    id: str
-    run: Run
-    start: int
-    end: int
+__all__ = ["answered", "checked", "predict"]
 
 
 async def answered(service: Service, line: Line, rows: Sequence[Row], until: float) -> Given:
     """What the model says of the rows of one request; raises a RoadworthyError where a row has no answer."""
-    id_ = service.new_id()
-    given = Given(id_, *await service.submit(line, id_, rows, until))
+    done: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+
+    def tell(found: Given | RoadworthyError) -> None:
+        if done.cancelled():
+            return
+        if isinstance(found, RoadworthyError):
+            done.set_exception(found)
+        else:
+            done.set_result(found)
+
+    service.ask(line, rows, until, tell)
+    return checked(await done)
+
+
+def predict(service: Service, call: Call) -> Later:
+    """``POST /predict``: ``{"row": {…}}`` or ``{"rows": [{…}, …]}`` → a prediction for each row, in order."""
+    line = service.line
+    line.batcher.refuse_crowd()
+    rows = line.reader.read(json_body(call))
+    later = Later()
+
+    def tell(found: Given | RoadworthyError) -> None:
+        later.give(replied(_reply, service.name, line, found))
+
+    service.ask(line, rows, call.until, tell)
+    return later
+
+
+def _reply(name: str, line: Line, found: Given | RoadworthyError) -> Reply:
+    if isinstance(found, RoadworthyError):
+        raise found
+    return Reply(200, encode(_prediction(name, line, checked(found))))
+
+
+def checked(given: Given) -> Given:
+    """The same, where every row of the request has an answer; raises a RoadworthyError where one has none."""
     if given.run.broken or given.run.failures:
         _refuse(given)
     return given
-
-
-async def predict(service: Service, call: Call) -> Reply:
-    """``POST /predict``: ``{"row": {…}}`` or ``{"rows": [{…}, …]}`` → a prediction for each row, in order."""
-    line = service.line
-    rows = line.reader.read(json_body(call))
-    given = await answered(service, line, rows, call.until)
-    return Reply(200, encode(_prediction(service.name, line, given)))
 
 
 class BinaryAnswer(msgspec.Struct, gc=False):
@@ -64,6 +83,22 @@ class NumberAnswer(msgspec.Struct, gc=False):
     """One row's estimate."""
 
     score: float
+
+
+class ReferredAnswer(msgspec.Struct, gc=False, omit_defaults=True):
+    """One row that a person is to decide: what the model says, why that does not do, and no decision."""
+
+    refer: tuple[str, ...]
+    score: float | msgspec.UnsetType = msgspec.UNSET
+    scores: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+
+
+class IntervalAnswer(msgspec.Struct, gc=False, omit_defaults=True):
+    """One row's estimate with its interval, and why a person is to look at it, if one is."""
+
+    score: float
+    interval: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET
+    refer: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Answer(msgspec.Struct, gc=False, omit_defaults=True):
@@ -94,10 +129,34 @@ def _prediction(name: str, line: Line, given: Given) -> Answer:
         ]
     else:
         predictions = list(map(BinaryAnswer, scores, run.decisions[start:end]))
+    if run.doubts is not None:
+        predictions = _with_doubts(predictions, run.doubts, start)
     if not run.others:
         return Answer(id_, name, run.title, predictions)
     others = {place - start: title for place, title in run.others.items() if start <= place < end}
     return Answer(id_, name, run.title, predictions, others)
+
+
+def _with_doubts(predictions: list[Any], doubts: Doubts, start: int) -> list[Any]:
+    """The predictions of a request whose first row is the run's row ``start``; those that are referred decide nothing.
+
+    Whoever does not know the member ``refer`` misses ``decision``, and cannot take the row for a decided one.
+    """
+    referred, unset = doubts.referred, msgspec.UNSET
+    if predictions and isinstance(predictions[0], NumberAnswer):
+        intervals = doubts.intervals or [None] * (start + len(predictions))
+        return [
+            IntervalAnswer(one.score, intervals[place] or unset, referred.get(place, unset))
+            for place, one in enumerate(predictions, start)
+        ]
+    if not referred:
+        return predictions
+    return [
+        one
+        if place not in referred
+        else ReferredAnswer(referred[place], getattr(one, "score", unset), getattr(one, "scores", unset))
+        for place, one in enumerate(predictions, start)
+    ]
 
 
 def _refuse(given: Given) -> None:

@@ -1,9 +1,9 @@
 """A bundle at work: raw rows in, answers out, through the same cleaning, features and graph that training used.
 
 In: a verified bundle and raw rows (as text or native types). Out: per row a score, a decision and the problems
-that kept it from one. Laws: a row that does not meet the contract gets no score; a score does not depend on which
-rows came with it, aggregates apart, which see the past that is given and nothing else; nobody's past holds a row
-that training would not have kept.
+that kept it from one, or the reasons why a person is to decide. Laws: a row that does not meet the contract gets no
+score; a score does not depend on which rows came with it, aggregates apart, which see the past that is given and
+nothing else; nobody's past holds a row that training would not have kept.
 """
 
 from __future__ import annotations
@@ -11,19 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError, Problem, UsageError
-from roadworthy.formats.bundle import OpenBundle, ServingContract
+from roadworthy.formats.bundle import REFER, OpenBundle, ServingContract
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.records.contract import ColumnContract, ColumnType, Contract
 from roadworthy.records.digests import Digest
 from roadworthy.records.project import DataSpec, ProjectSpec, Task
+from roadworthy.serving.deciding import Doubts, decided
 from roadworthy.transforms.cleaning import CleaningPlan, contract_for_hashed, without_sentinels
 from roadworthy.transforms.features import FeaturePlan
+
+if TYPE_CHECKING:
+    from roadworthy.serving.referring import Referee
 
 __all__ = ["Answers", "BundlePredictor"]
 
@@ -38,12 +43,16 @@ class Answers:
     """What a bundle says of N rows.
 
     ``scores`` is [N] or [N, classes], NaN where a row has problems; ``decisions`` are labels, null where a row has
-    problems, and None for regression; ``problems`` lists per row what does not meet the contract, null for nothing.
+    problems or is referred, and None for regression; ``problems`` lists per row what does not meet the contract, null
+    for nothing. Where the bundle says when a person decides, ``referred`` lists per row why (null: it is answered), and
+    ``intervals`` [N, 2] are those of estimates, NaN where a row has problems.
     """
 
     scores: NDArray[np.float64]
     decisions: pl.Series | None
     problems: pl.Series
+    referred: pl.Series | None = None
+    intervals: NDArray[np.float64] | None = None
 
 
 class BundlePredictor:
@@ -67,6 +76,12 @@ class BundlePredictor:
         self._hash = hash_personal
         self._spec = _as_project(self.contract)
         self.features = FeaturePlan.build(self._spec)
+        self.referee = _referee(bundle, self.contract)
+
+    @property
+    def declared(self) -> ProjectSpec:
+        """The declarations that cleaning and features are built from; personal columns are read as hashes."""
+        return self._spec
 
     @cached_property
     def cleaning(self) -> CleaningPlan:
@@ -157,18 +172,20 @@ class BundlePredictor:
             scores = np.full(shape, np.nan)
             if sound.any():
                 scores[sound.to_numpy()] = self.graph.score(table.filter(sound))
-        return Answers(scores, self._decisions(scores, sound), problems)
+        if self.referee is None:
+            return Answers(scores, self._decisions(scores, sound), problems)
+        known = np.flatnonzero(sound.to_numpy())
+        doubts = self.referee.judge_frame(scores[known], table[known])
+        referred, intervals = _aligned(doubts, known, table.height)
+        return Answers(scores, self._decisions(scores, sound & referred.is_null()), problems, referred, intervals)
 
-    def _decisions(self, scores: NDArray[np.float64], sound: pl.Series) -> pl.Series | None:
-        contract = self.contract
-        if contract.task is Task.REGRESSION:
+    def _decisions(self, scores: NDArray[np.float64], given: pl.Series) -> pl.Series | None:
+        """The labels of the rows for which one is ``given``."""
+        chosen = decided(self.contract, scores)
+        if chosen is None:
             return None
-        if contract.task is Task.BINARY:
-            chosen = scores >= (0.5 if contract.threshold is None else contract.threshold)
-        else:
-            chosen = np.argmax(scores, axis=1)
-        places = pl.Series(chosen.astype(np.uint32)).zip_with(sound, pl.Series([None], dtype=pl.UInt32))
-        return pl.Series("decision", contract.classes, dtype=pl.String).gather(places)
+        places = pl.Series(chosen.astype(np.uint32)).zip_with(given, pl.Series([None], dtype=pl.UInt32))
+        return pl.Series("decision", self.contract.classes, dtype=pl.String).gather(places)
 
     def _given(self, raw: pl.DataFrame) -> bool:
         """Whether the rows carry the aggregates; DataError when they carry some."""
@@ -198,6 +215,27 @@ class BundlePredictor:
         return raw.with_columns(
             self._hash(without_sentinels(raw.get_column(name), columns[name].sentinels)) for name in personal
         )
+
+
+def _referee(bundle: OpenBundle, contract: ServingContract) -> Referee | None:
+    """Who says which rows a person decides; None for a bundle that leaves none to people."""
+    if REFER not in bundle.parts.reference:
+        return None
+    from roadworthy.serving.referring import Referee  # noqa: PLC0415 - memory that only those pay who ask for it
+
+    return Referee.read(bundle.parts.reference, contract)
+
+
+def _aligned(doubts: Doubts, known: NDArray[np.intp], rows: int) -> tuple[pl.Series, NDArray[np.float64] | None]:
+    """The doubts about the rows at the places ``known``, beside all rows."""
+    reasons: list[tuple[str, ...] | None] = [None] * rows
+    for at, why in doubts.referred.items():
+        reasons[known[at]] = why
+    intervals = None
+    if doubts.intervals is not None:
+        intervals = np.full((rows, 2), np.nan)
+        intervals[known] = np.array(doubts.intervals, dtype=np.float64).reshape(-1, 2)
+    return pl.Series("referred", reasons, dtype=pl.List(pl.String)), intervals
 
 
 def _refuse_other_key(contract: ServingContract, found: Digest) -> None:

@@ -13,11 +13,8 @@ others.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from operator import itemgetter
-from types import NoneType
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,22 +34,21 @@ from roadworthy.serving.bodies import (
     short,
 )
 from roadworthy.serving.fields import Field, field_of
+from roadworthy.serving.framing import alike, path_of, plain, series_of
+from roadworthy.serving.looking_back import Past, Seeker
 from roadworthy.serving.predictor import BundlePredictor
+from roadworthy.transforms.aggregates.lookback import TooOld
+from roadworthy.transforms.kept import HashOne
 
 __all__ = ["MOST_DEEP", "MOST_ROWS", "Row", "RowReader", "RowsRefused"]
 
 _HINTS = 20
-_EXACT = 2**53
-_NAME = re.compile(r"[^\W\d]\w*\Z", re.ASCII)
 
 Row = tuple[Any, ...]
 """Clean values in the reader's order, None where missing: numbers, texts, times as written, what is kept, the rest.
 
 All rows of a reader are of one length, so that those of several requests stand side by side in one batch.
 """
-
-Form = tuple[tuple[str, type], ...]
-"""The fields of a plain row and the kinds of their values, by name."""
 
 
 class _Work:
@@ -68,10 +64,11 @@ class _Work:
 class RowReader:
     """Reads rows for one bundle.
 
-    ``fields`` are those that the graph or a rule reads, numbers first, then texts, then times; ``kept`` are the columns
-    that only tell who and when, and travel after them in each row. ``numbers`` is how many of the fields are numbers,
-    and ``pack`` writes these, if none of them is missing, as doubles. ``ignored`` are columns that a row may hold, and
-    that nothing looks at.
+    ``fields`` are those that the graph, a rule or a feature of the past reads, numbers first, then texts, then times;
+    ``kept`` are the columns that only tell who and when, and travel after them in each row. ``numbers`` is how many of
+    the fields are numbers, and ``pack`` writes these, if none of them is missing, as doubles; ``apart`` are the other
+    fields that a graph reads, with their places. ``ignored`` are columns that a row may hold, and that nothing looks
+    at.
     """
 
     def __init__(self, predictor: BundlePredictor) -> None:
@@ -79,8 +76,10 @@ class RowReader:
         self.contract = contract = predictor.contract
         columns = contract.contract.columns
         aggregates = predictor.aggregates
-        read = {name for name in contract.inputs if name in columns} | predictor.cleaning.looked_at - {contract.target}
+        fed = {name for name in contract.inputs if name in columns} | predictor.cleaning.looked_at - {contract.target}
         personal = frozenset(contract.personal)
+        keys = predictor.whose_past & columns.keys() if aggregates else frozenset[str]()
+        read = fed | keys - personal  # without these no past is found, so that they are read as strictly as the others
         found = [
             field_of(name, columns[name], required=name not in predictor.optional, hide=name in personal)
             for name in (*contract.inputs, *sorted(read.difference(contract.inputs)))  # as the graph takes them
@@ -88,13 +87,21 @@ class RowReader:
         ]
         found += [_given(name) for name in aggregates]
         self.fields = tuple(field for part in ("number", "text", "time") for field in found if field.part == part)
-        self.kept = tuple(name for name in (contract.entity, contract.time) if name and name not in read)
+        beside = dict.fromkeys((contract.entity, contract.time, *sorted(keys & personal)))
+        self.kept = tuple(name for name in beside if name and name not in read)
         self.ignored = tuple(name for name in columns if name not in read and name not in self.kept)
         self.known = frozenset({*columns, *aggregates})
         self.numbers = sum(field.part == "number" for field in self.fields)
         self.pack = struct.Struct(f"{self.numbers}d").pack
+        self.apart = tuple(
+            (at, field) for at, field in enumerate(self.fields) if field.part != "number" and field.name in fed
+        )
+        self._keys = keys & {field.name for field in self.fields}
+        self._seeker: Seeker | None = None
         self._doubts = tuple((at, field.doubt) for at, field in enumerate(self.fields) if field.doubt is not None)
-        self._aggregates = tuple(at for at, field in enumerate(self.fields) if field.name in aggregates)
+        self.aggregates = aggregates
+        places = {field.name: at for at, field in enumerate(self.fields)}
+        self._aggregates = tuple(places[name] for name in aggregates)
         self._first = self._first_row() if aggregates else ()
         self._decode, self._convert = self._decoders()
 
@@ -136,6 +143,23 @@ class RowReader:
                 work.doubtful[at] = row
             work.rows.append(quick)
         return self._finished(work)
+
+    def look_back(self, past: Past, hash_one: HashOne | None) -> None:
+        """From now on rows that do not bring their features of the past get them from what is kept.
+
+        ``hash_one`` is the project's keyed hash; without it nobody whose column is personal has a past.
+        """
+        self._seeker = Seeker(past, self.contract, [field.name for field in self.fields], self.kept, hash_one)
+
+    @property
+    def past(self) -> Past | None:
+        """What rows look back into; None where they bring their features of the past, or have none."""
+        return None if self._seeker is None else self._seeker.past
+
+    def named_for(self, row: Row, other: RowReader) -> dict[str, Any]:
+        """A clean row as another reader takes it, which finds features of the past by itself where it can."""
+        leave = self.aggregates if other.past is not None else ()
+        return {name: value for name, value in self.named(row).items() if name in other.known and name not in leave}
 
     def named(self, row: Row) -> dict[str, Any]:
         """A clean row by the names of its fields, with who and when."""
@@ -218,35 +242,39 @@ class RowReader:
         for place, name in enumerate(unknown[:MOST_PROBLEMS]):
             close = nearest(name, self.known - row.keys()) if place < hints and len(name) <= SHOWN else None
             hint = f"; did you mean {close!r}?" if close else ""
-            yield Problem(f"unknown field{hint}", where=_path(where, short(name)))
+            yield Problem(f"unknown field{hint}", where=path_of(where, short(name)))
         if len(unknown) > MOST_PROBLEMS:
             yield Problem(f"{len(unknown) - MOST_PROBLEMS:,} more unknown fields", where=where)
         for field in self.fields:
             if field.name not in row:
                 if field.required:
-                    yield Problem("missing field", expected=field.expected, where=_path(where, field.name))
+                    yield Problem("missing field", expected=field.expected, where=path_of(where, field.name))
             elif fault := kind_fault(row[field.name], field):
-                yield Problem(fault, expected=field.expected, where=_path(where, field.name))
+                yield Problem(fault, expected=field.expected, where=path_of(where, field.name))
 
     def _mend(self, work: _Work) -> None:
         """The rows in doubt as the cleaning plan reads them, those of one form in one frame."""
         plan, optional = self._predictor.cleaning, self._predictor.optional
         columns, unread = self._predictor.contract.contract.columns, {*self.kept, *self.ignored}
         numbers = {name for name, column in columns.items() if column.type is ColumnType.NUMBER}
-        for form, places in _alike(work.doubtful, numbers).items():
+        for form, places in alike(work.doubtful, numbers).items():
             kinds = [(name, kind) for name, kind in form if name in columns and name not in unread]
-            given = {name: _series(name, kind, [work.doubtful[at][name] for at in places]) for name, kind in kinds}
+            given = {name: series_of(name, kind, [work.doubtful[at][name] for at in places]) for name, kind in kinds}
             frame = pl.DataFrame(given)
-            clean, found = plan.apply_rows(frame if work.hidden else self._predictor.hidden(frame), optional=optional)
+            keys = self._keys & given.keys()  # where these are given they have to be readable
+            raw = frame if work.hidden else self._predictor.hidden(frame)
+            clean, found = plan.apply_rows(raw, optional=optional - keys)
+            nobody = {f"{name}: missing" for name in keys}
             for at, values, reasons in zip(places, clean.rows(named=True), found.to_list(), strict=True):
-                if reasons is not None:
-                    work.problems[at] = [self._as_problem(reason, work.places[at]) for reason in reasons]
+                told = [reason for reason in reasons or () if reason not in nobody]
+                if told:
+                    work.problems[at] = [self._as_problem(reason, work.places[at]) for reason in told]
                 else:
                     work.rows[at] = self._as_row(values, work.doubtful[at])
 
     def _as_row(self, clean: Mapping[str, Any], raw: Mapping[str, Any]) -> Row:
         """Clean values in the reader's order, with who and when as they came."""
-        known = (_plain(clean.get(field.name, raw.get(field.name))) for field in self.fields)
+        known = (plain(clean.get(field.name, raw.get(field.name))) for field in self.fields)
         return (*known, *(raw.get(name) for name in (*self.kept, *self.ignored)))
 
     def _as_problem(self, reason: str, where: str) -> Problem:
@@ -255,7 +283,7 @@ class RowReader:
         field = next((field for field in self.fields if field.name == name), None)
         if field is None:
             return Problem(reason, where=where)
-        return Problem(what, expected=field.expected, where=_path(where, name))
+        return Problem(what, expected=field.expected, where=path_of(where, name))
 
     # --- features that look at the past -------------------------------------------------------------------------
 
@@ -271,9 +299,25 @@ class RowReader:
             work.problems[place] = [Problem(what, expected=wanted, where=work.places[place])]
             return None
         values = list(row)
-        for at, value in zip(self._aggregates, self._first, strict=True):
+        for at, value in zip(self._aggregates, self._sought(row, place, work), strict=True):
             values[at] = value
         return tuple(values)
+
+    def _sought(self, row: Row, place: int, work: _Work) -> Sequence[float | None]:
+        """The features of the past from what is kept; where there is no past, what they are for a first row."""
+        if self._seeker is None:
+            return self._first
+        try:
+            return self._seeker.values(row) or self._first
+        except TooOld:
+            what, wanted = (
+                "further back than the past of its entity is kept",
+                "a later time, or all features of the past",
+            )
+            work.problems[place] = [
+                Problem(what, expected=wanted, where=path_of(work.places[place], self.contract.time))
+            ]
+            return self._first
 
     def _first_row(self) -> tuple[float | None, ...]:
         """What the features of the past are for a row without any."""
@@ -286,50 +330,6 @@ class RowReader:
 def _given(name: str) -> Field:
     """A feature of the past that the caller may know."""
     return Field(name, "number", float | None, required=False, doubt=None, expected="a number")
-
-
-def _alike(rows: Mapping[int, Mapping[str, Any]], numbers: Collection[str]) -> dict[Form, list[int]]:
-    """The places of rows by their form: the same fields, with values of the same kinds, as a frame column has one.
-
-    Each form costs a run of the plan, so that what makes no difference makes no form: the order of the fields, what is
-    missing, and whether one of ``numbers`` is written as 1 or as 1.0.
-    """
-    kinds: dict[str, type] = {}
-    for row in rows.values():
-        for name, value in row.items():
-            if value is not None and name not in kinds:
-                kinds[name] = _kind(name, value, numbers)
-    found: dict[Form, list[int]] = {}
-    for at, row in rows.items():
-        form = (
-            (name, kinds.get(name, NoneType) if value is None else _kind(name, value, numbers))
-            for name, value in row.items()
-        )
-        found.setdefault(tuple(sorted(form, key=_FIRST)), []).append(at)
-    return found
-
-
-_FIRST = itemgetter(0)
-
-
-def _kind(name: str, value: Any, numbers: Collection[str]) -> type:
-    return float if type(value) is int and name in numbers and abs(value) <= _EXACT else type(value)
-
-
-def _series(name: str, kind: type, values: list[Any]) -> pl.Series:
-    """One column of values of one kind, and of None."""
-    if kind is float:
-        values = [None if value is None else float(value) for value in values]
-    return pl.Series(name, values, dtype=pl.Null if kind is NoneType else None)
-
-
-def _plain(value: Any) -> Any:
-    """A clean value as a row carries it: times as ISO text."""
-    return value.isoformat() + "Z" if hasattr(value, "isoformat") else value
-
-
-def _path(where: str, name: str) -> str:
-    return f"{where}.{name}" if _NAME.match(name) else f"{where}[{name!r}]"
 
 
 def _sentence(rows: int) -> str:

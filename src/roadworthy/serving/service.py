@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from roadworthy.serving.batching import Batcher, Run, Ticket
+from roadworthy.serving.batching import Batcher, Run, Tell, Ticket
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.rows import Row, RowReader
@@ -100,9 +100,9 @@ class Service:
         """The identity of a request: unique over workers and restarts."""
         return f"{self._prefix}{next(self._numbers):010x}"
 
-    def submit(self, line: Line, id_: str, rows: Sequence[Row], until: float) -> asyncio.Future[tuple[Run, int, int]]:
-        """The future of the answer; raises Overloaded. It raises DeadlinePassed where the time is over before."""
-        return line.batcher.submit(id_, rows, until)
+    def ask(self, line: Line, rows: Sequence[Row], until: float, tell: Tell) -> None:
+        """``tell`` hears what the line says of the rows of one request; raises Overloaded, and then tells nothing."""
+        line.batcher.submit(self.new_id(), rows, until, tell)
 
     def _line(self, chain: Chain) -> Line:
         def delivered(tickets: Sequence[Ticket], run: Run) -> None:
@@ -120,5 +120,7 @@ class Service:
             count("roadworthy_failed_rows_total", len(run.failures))
         if run.broken:
             count("roadworthy_refused_rows_total", len(run.broken))
+        if run.doubts is not None and run.doubts.referred:
+            count("roadworthy_referred_rows_total", len(run.doubts.referred))
         rows = tickets[0].rows if len(tickets) == 1 else [row for ticket in tickets for row in ticket.rows]
         self.log.add(Logged(time.time(), reader, [(one.id, len(one.rows)) for one in tickets], rows, run))

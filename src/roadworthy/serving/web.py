@@ -1,9 +1,9 @@
-"""The HTTP edge of a worker, as a bare ASGI application: who asks, what for, and how it is answered.
+"""The HTTP edge of a worker: who asks, what for, and how it is answered.
 
-In: ASGI scopes and messages. Out: JSON, or Prometheus' text. Laws: every request gets exactly one answer, with a status
-that tells whose fault it was: 4xx for what was asked, 5xx only for what is broken here; nothing that is not finite, and
-no null in place of an answer, leaves with a 200; a body is never held in memory beyond ``most_bytes``, nor waited for
-longer than ``body_s``; a value of a personal column is in no message.
+In: requests that were read whole (``adapters.http_server``). Out: JSON, or Prometheus' text. Laws: every request gets
+exactly one answer, with a status that tells whose fault it was: 4xx for what was asked, 5xx only for what is broken
+here; nothing that is not finite, and no null in place of an answer, leaves with a 200; a value of a personal column is
+in no message.
 
 ``/predict`` takes named fields. Other protocols bring a ``Handler`` for their own paths.
 """
@@ -11,30 +11,21 @@ longer than ``body_s``; a value of a personal column is in no message.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from traceback import format_tb
 from typing import Any
 
 from roadworthy.errors import Problem, RoadworthyError
-from roadworthy.serving.calls import FAULT, Call, Failure, Headers, Reply, Route, failure_of, json_reply
+from roadworthy.serving.calls import Call, Failure, Headers, Later, Reply, Route, json_reply, reply_to
+from roadworthy.serving.hosts import Hosts
 from roadworthy.serving.keys import KeyRing
 from roadworthy.serving.predicting import predict
 from roadworthy.serving.service import Service, State
 
 __all__ = ["Limits", "Web"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-_LOG = logging.getLogger(__name__)
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-_DEADLINE = b"x-deadline-ms"
-_SWEEP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +38,10 @@ class Limits:
 
 
 class Web:
-    """The ASGI application of one worker. ``service`` is set once it is there; until then nothing is ready.
+    """What answers the HTTP of one worker. ``service`` is set once it is there; until then nothing is ready.
 
-    ``routes`` maps exact paths, ``prefixes`` the beginnings of paths, to handlers of other protocols.
+    ``routes`` maps exact paths, ``prefixes`` the beginnings of paths, to handlers of other protocols. ``hosts``: the
+    names under which a server without keys answers; None for any.
     """
 
     def __init__(
@@ -59,9 +51,11 @@ class Web:
         limits: Limits | None = None,
         routes: Mapping[str, Route] | None = None,
         prefixes: Mapping[str, Route] | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         self.service: Service | None = None
         self.keys = keys or KeyRing()
+        self.hosts = hosts
         self.limits = limits or Limits()
         self._routes: dict[str, Route] = {
             "/predict": Route("predict", ("POST",), predict),
@@ -72,55 +66,105 @@ class Web:
             **(routes or {}),
         }
         self._prefixes = dict(prefixes or {})
-        self._reading: dict[object, tuple[float, asyncio.Task[Any]]] = {}
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's request, as ASGI has it. Websockets are refused by not being answered."""
-        if scope["type"] != "http":
-            return
-        begun = time.perf_counter()
+    @property
+    def most_bytes(self) -> int:
+        """What a body may have."""
+        return self.limits.most_bytes
+
+    @property
+    def body_s(self) -> float:
+        """Seconds in which a body is to come."""
+        return self.limits.body_s
+
+    def take(  # noqa: PLR0917 - called for every request: names would cost
+        self, method: str, path: str, headers: Headers, body: bytes, begun: float, answer: Callable[[Reply], None]
+    ) -> None:
+        """Answers one request: ``answer`` hears its reply once, now or later."""
         service = self.service
         label = "other"
         if service is not None:
             service.in_flight += 1
-        try:
-            route = self._route(scope)
-            label = route.label
-            reply = await self._answered(route, scope, receive, begun)
-        except RoadworthyError as error:
-            reply = failure_of(error).reply()
-        except Exception as error:  # noqa: BLE001 - whatever it is, its words may quote a row
-            _LOG.error("a request failed: %s\n%s", type(error).__name__, "".join(format_tb(error.__traceback__)))
-            reply = FAULT.reply()
-        finally:
+
+        def tell(reply: Reply) -> None:
             if service is not None:
                 service.in_flight -= 1
-        head = scope["method"] == "HEAD"
-        length = (b"content-length", str(len(reply.body)).encode())
-        await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
-        await send({"type": "http.response.body", "body": b"" if head else reply.body})
-        if service is not None:
-            service.metrics.request(label, reply.status, time.perf_counter() - begun)
+                service.metrics.request(label, reply.status, time.perf_counter() - begun)
+            answer(reply)
 
-    def _route(self, scope: Scope) -> Route:
-        """Where the request leads; Failure 404 or 405 with what there is."""
-        path = scope["path"]
+        try:
+            route = self._admitted(method, path, headers)
+            label = route.label
+            if service is None:
+                tell(_starting(route))
+                return
+            until = begun + self._patience(headers)
+            found = route.handler(service, Call(method, path, headers, body, until))
+        except Exception as error:  # noqa: BLE001 - ours or not, it is answered
+            found = reply_to(error)
+        if isinstance(found, Later):
+            found.then(tell)
+        elif isinstance(found, Reply):
+            tell(found)
+        else:
+            self._in_task(found, tell)
+
+    def refusal(self, method: str, path: str, headers: Headers) -> Reply | None:
+        """The answer to a request whose body would be read in vain: nobody's, nowhere, or larger than it may be."""
+        try:
+            self._admitted(method, path, headers)
+        except RoadworthyError as error:
+            return self._counted(reply_to(error))
+        return None
+
+    def unread(self, status: int, length: int | None = None) -> Reply:
+        """The answer to what never became a request. ``length`` is how long its body was said to be."""
+        said = f" of {length:,} bytes" if length is not None else ""
+        most = self.limits.most_bytes >> 20
+        message, step = {
+            400: ("this is no HTTP/1.1 request", "send one, with a Content-Length or in chunks"),
+            408: (f"the request's body{said} was not there in time", "send it faster, or in smaller parts"),
+            413: (
+                f"the body{said} is larger than {most} MiB",
+                "send fewer rows at a time, or `roadworthy score` a file",
+            ),
+            431: ("the head of the request is too long", "send fewer or shorter header fields"),
+        }[status]
+        return self._counted(Failure(status, message, next_step=step).reply())
+
+    def _counted(self, reply: Reply) -> Reply:
+        if self.service is not None:
+            self.service.metrics.request("other", reply.status, 0.0)
+        return reply
+
+    def _in_task(self, work: Coroutine[Any, Any, Reply], tell: Callable[[Reply], None]) -> None:
+        async def replying() -> None:
+            try:
+                reply = await work
+            except Exception as error:  # noqa: BLE001 - ours or not, it is answered
+                reply = reply_to(error)
+            tell(reply)
+
+        task = asyncio.get_running_loop().create_task(replying())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _admitted(self, method: str, path: str, headers: Headers) -> Route:
+        """Where the request leads, if it may; Failure with what there is, or who may."""
+        if self.hosts is not None and not self.keys:
+            self.hosts.admit(headers.get(b"host", b""))
         route = self._routes.get(path)
         if route is None:
             route = next((found for start, found in self._prefixes.items() if path.startswith(start)), None)
         if route is None:
             known = ", ".join([*self._routes, *(f"{start}…" for start in self._prefixes)])
             raise Failure(404, "there is nothing at this path", next_step=f"paths: {known}")
-        if scope["method"] not in route.methods:
+        if method not in route.methods:
             allowed = ", ".join(route.methods)
             raise Failure(
                 405, f"this path takes {allowed}", headers=((b"allow", allowed.encode()),), next_step=f"send {allowed}"
             )
-        return route
-
-    async def _answered(self, route: Route, scope: Scope, receive: Receive, begun: float) -> Reply:
-        headers: Headers = scope["headers"]
         if self.keys and not route.open and self.keys.holder(headers) is None:
             raise Failure(
                 401,
@@ -128,96 +172,30 @@ class Web:
                 headers=((b"www-authenticate", b"Bearer"),),
                 next_step="send Authorization: Bearer KEY",
             )
-        if self.service is None:
-            if route.starting is not None:
-                return route.starting
-            raise Failure(503, "the server is starting", headers=((b"retry-after", b"1"),))
-        until, length = self._told(headers, begun)
-        body = await self._body(receive, length) if scope["method"] == "POST" else b""
-        return await route.handler(self.service, Call(scope["method"], scope["path"], headers, body, until))
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
+            raise Failure(415, "a compressed body is not read", next_step="send it without content-encoding")
+        return route
 
-    def _told(self, headers: Headers, begun: float) -> tuple[float, int]:
-        """Until when the caller waits, and how long the body is said to be (-1: not said)."""
-        seconds, length = self.limits.answer_s, -1
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-            elif name == _DEADLINE:
-                seconds = min(_milliseconds(value) / 1000, seconds)
-            elif name == b"content-encoding" and value.lower() != b"identity":
-                raise Failure(415, "a compressed body is not read", next_step="send it without content-encoding")
-        if length > self.limits.most_bytes:
-            raise self._too_large()
-        return begun + seconds, length
+    def _patience(self, headers: Headers) -> float:
+        """Seconds that the caller waits, or what any may wait where that is less."""
+        said = headers.get(b"x-deadline-ms")
+        return self.limits.answer_s if said is None else min(_milliseconds(said) / 1000, self.limits.answer_s)
 
-    async def _body(self, receive: Receive, length: int) -> bytes:
-        """The whole body. It is watched from outside while it comes, so that a body that is there costs no timer."""
-        key = object()
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - ASGI servers run each request in a task
-        self._reading[key] = (time.perf_counter() + self.limits.body_s, task)
-        if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-        try:
-            message = await receive()
-            if not message.get("more_body"):
-                if message["type"] == "http.disconnect":
-                    raise Failure(400, "the caller has gone")
-                return self._within(message.get("body", b""))
-            parts, size = [message.get("body", b"")], len(message.get("body", b""))
-            while message.get("more_body"):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Failure(400, "the caller has gone")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > self.limits.most_bytes:
-                    raise self._too_large()
-            return b"".join(parts)
-        except asyncio.CancelledError:
-            if key in self._reading:
-                raise
-            wanted = f" of {length:,} bytes" if length >= 0 else ""
-            raise Failure(
-                408,
-                f"the body{wanted} was not there within {self.limits.body_s:g} s",
-                headers=((b"connection", b"close"),),
-            ) from None
-        finally:
-            self._reading.pop(key, None)
 
-    async def _sweep(self) -> None:
-        """Ends the reading of bodies that take too long."""
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            now = time.perf_counter()
-            for key, (until, task) in list(self._reading.items()):
-                if until < now:
-                    del self._reading[key]
-                    task.cancel()
-
-    def _within(self, body: bytes) -> bytes:
-        if len(body) > self.limits.most_bytes:
-            raise self._too_large()
-        return body
-
-    def _too_large(self) -> Failure:
-        return Failure(
-            413,
-            f"the body is larger than {self.limits.most_bytes >> 20} MiB",
-            headers=((b"connection", b"close"),),
-            next_step="send fewer rows at a time, or `roadworthy score` a file",
-        )
+def _starting(route: Route) -> Reply:
+    if route.starting is not None:
+        return route.starting
+    return Failure(503, "the server is starting", headers=((b"retry-after", b"1"),)).reply()
 
 
 # --- the handlers of this edge --------------------------------------------------------------------------------------
 
 
-async def _alive(_service: Service, _call: Call) -> Reply:
+def _alive(_service: Service, _call: Call) -> Reply:
     return json_reply({"live": True})
 
 
-async def _ready(service: Service, _call: Call) -> Reply:
+def _ready(service: Service, _call: Call) -> Reply:
     """Whether requests should be sent here, and what is not as it should be."""
     states = {title: state.value for title, state in service.line.chain.states().items()}
     found: dict[str, Any] = {"live": True, "ready": service.state is State.READY, "state": service.state.value}
@@ -227,13 +205,13 @@ async def _ready(service: Service, _call: Call) -> Reply:
     return json_reply(found, 200 if service.state is State.READY else 503)
 
 
-async def _metrics(service: Service, _call: Call) -> Reply:
+def _metrics(service: Service, _call: Call) -> Reply:
     service.metrics.gauge("roadworthy_in_flight", service.in_flight)
     states = {title: state.value for title, state in service.line.chain.states().items()}
     return Reply(200, service.metrics.text(states), (_TEXT,))
 
 
-async def _version(service: Service, _call: Call) -> Reply:
+def _version(service: Service, _call: Call) -> Reply:
     first, *others = service.line.chain.engines
     contract = first.contract
     return json_reply(

@@ -49,6 +49,7 @@ from roadworthy.stages.package_checks import (
     parity_between,
 )
 from roadworthy.stages.package_reference import reference_files
+from roadworthy.stages.package_serving import refer_note, serving_files
 from roadworthy.stages.train import candidate_folder
 from roadworthy.stages.validate_rows import Labelled
 from roadworthy.standard import Requirement, parse_standard
@@ -130,6 +131,8 @@ def run(
     shipped = _shipped(inputs, labelled, train, holdout)
     reporter.advance(_STEP)
     evidence = _evidence(inputs, shipped, holdout.height, remeasure)
+    reference = _reference(inputs, labelled, train, shipped)
+    shipped = replace(shipped, notes=(*shipped.notes, *refer_note(reference)))
     parts = BundleParts(
         model=shipped.content,
         contract=_contract(inputs, shipped.content),
@@ -137,13 +140,7 @@ def run(
         monitor=inputs.monitor,
         evidence=evidence,
         card_md="",
-        reference=reference_files(
-            inputs.spec,
-            train,
-            GraphModel(shipped.content),
-            shipped.scores,
-            labelled.out_of_fold([inputs.validation.choice.candidate])[0][inputs.validation.choice.candidate],
-        ),
+        reference=reference,
         parents={
             "trained": inputs.trained.digest,
             "validation": inputs.validation.digest,
@@ -167,6 +164,16 @@ def run(
         notes=shipped.notes,
         evidence=evidence,
     )
+
+
+def _reference(inputs: PackageInputs, labelled: Labelled, train: pl.DataFrame, shipped: _Shipped) -> dict[str, bytes]:
+    """The files of ``reference/``; what must be judged on unseen rows is judged on out-of-fold ones."""
+    graph, choice, classes = GraphModel(shipped.content), inputs.validation.choice, inputs.trained.classes
+    unseen = labelled.out_of_fold([choice.candidate])[0][choice.candidate]
+    return {
+        **reference_files(inputs.spec, train, graph, shipped.scores, unseen),
+        **serving_files(inputs.spec, train, graph.columns, unseen, classes=classes, threshold=choice.threshold),
+    }
 
 
 def _rows_of(inputs: PackageInputs, labelled: Labelled, part: str) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from roadworthy.records.contract import ColumnType
 from roadworthy.records.digests import canonical_json
 from roadworthy.records.project import ProjectSpec, Task
 
-__all__ = ["CALIBRATOR", "COLUMNS", "SCORES", "reference_files"]
+__all__ = ["CALIBRATOR", "COLUMNS", "SCORES", "hidden_columns", "reference_files"]
 
 COLUMNS, SCORES, CALIBRATOR = "columns.json", "scores.json", "calibrator.json"
 _GOLDEN_ROWS = 16
@@ -42,7 +42,7 @@ def reference_files(
     stood for.
     """
     names = [name for name in train.columns if not name.startswith("_") and name not in {"part", "fold"}]
-    columns = sketch(train, names, hidden=_hidden(spec))
+    columns = sketch(train, names, hidden=hidden_columns(spec))
     times = {name for name in names if train.schema[name].is_temporal()}
     files = {
         COLUMNS: canonical_json(columns),
@@ -54,7 +54,7 @@ def reference_files(
     return files
 
 
-def _hidden(spec: ProjectSpec) -> set[str]:
+def hidden_columns(spec: ProjectSpec) -> set[str]:
     """Columns counted but never shown by value: personal, entity, free text."""
     free = {name for name, column in spec.contract.columns.items() if column.type is ColumnType.TEXT}
     return free | set(spec.data.personal) | ({spec.data.entity} - {""})

@@ -11,9 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
-
 from roadworthy import assembly
+from roadworthy.adapters.http_server import HttpServer
 from roadworthy.adapters.keys import load_keys
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.engine import Engine
@@ -36,15 +35,12 @@ async def main(folder: Path) -> None:
     remote = GrpcServer(web)
     grpc_port = await remote.start("127.0.0.1:0")
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(web, lifespan="off", access_log=False, log_level="warning", server_header=False)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    print(json.dumps({"port": listening.getsockname()[1], "grpc_port": grpc_port}), flush=True)  # noqa: T201 - to the test
+    port = listening.getsockname()[1]
+    server = HttpServer(web)
+    await server.start(listening)
+    print(json.dumps({"port": port, "grpc_port": grpc_port}), flush=True)  # noqa: T201 - to the test
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    server.should_exit = True
-    await running
+    await server.stop(1.0)
     await remote.stop(1.0)
 
 

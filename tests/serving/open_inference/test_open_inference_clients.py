@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ml_dtypes
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
@@ -136,6 +137,64 @@ def test_triton_sends_half_precision_and_texts(triton: tuple[Any, Any], clicks_s
         assert 0 < other.infer("clicks", inputs).as_numpy("score")[0] < 1
 
 
+WHOLE = np.array([[1, 2, 3], [4, 0, 6]])
+DATATYPES: dict[str, Any] = {
+    **{f"INT{bits}": f"i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": f"u{bits // 8}" for bits in (8, 16, 32, 64)},
+    "FP16": "f2",
+    "BF16": ml_dtypes.bfloat16,
+    "FP32": "f4",
+    "FP64": "f8",
+}
+
+
+@pytest.mark.parametrize("datatype", DATATYPES)
+def test_triton_sends_numbers_of_every_datatype(triton: tuple[Any, Any], shapes_server: Any, datatype: str) -> None:
+    module, client = triton
+    wanted = client.infer("shapes", [tensor(module, WHOLE.astype("f8"), datatype="FP64")]).as_numpy("score")
+    x = WHOLE.astype(DATATYPES[datatype])
+    found = client.infer("shapes", [tensor(module, x, datatype=datatype)])
+    np.testing.assert_array_equal(found.as_numpy("score"), wanted)
+    if module is triton_http and datatype not in {"FP16", "BF16"}:
+        found = client.infer("shapes", [tensor(module, x, datatype=datatype, binary_data=False)])
+        np.testing.assert_array_equal(found.as_numpy("score"), wanted)
+    if module is triton_http and datatype in {"FP16", "BF16"}:
+        body = {"inputs": [{"name": "x", "shape": [2, 3], "datatype": datatype, "data": WHOLE.ravel().tolist()}]}
+        reply = httpx.post(f"http://127.0.0.1:{shapes_server.port}/v2/models/shapes/infer", json=body)
+        assert (reply.status_code, "binary form" in reply.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(("datatype", "x"), [("BOOL", WHOLE > 1), ("BYTES", np.full((2, 3), b"1", dtype=np.object_))])
+def test_triton_is_told_which_datatypes_a_model_takes(triton: tuple[Any, Any], datatype: str, x: Any) -> None:
+    module, client = triton
+    with pytest.raises(InferenceServerException, match=f"inputs.x: datatype {datatype}; expected .*FP64") as caught:
+        client.infer("shapes", [tensor(module, x, datatype=datatype)])
+    assert caught.value.status() in {"400", "StatusCode.INVALID_ARGUMENT"}
+
+
+def test_triton_gets_the_id_of_each_request_though_others_use_the_same(triton: tuple[Any, Any], plain: Any) -> None:
+    module, client = triton
+    for name, at in (("one", 0), ("one", 1), ("two", 2), ("", 0)):
+        wanted = [module.InferRequestedOutput("decision"), module.InferRequestedOutput("score")]
+        given = tensor(module, X[[at]])
+        found = client.infer("shapes", [given], request_id=name, outputs=wanted)
+        response = found.get_response()
+        id_ = response["id"] if module is triton_http else response.id
+        assert id_ == name if name else len(id_) > 10
+        np.testing.assert_array_equal(found.as_numpy("score")[0], plain[0][at])
+        assert texts(found.as_numpy("decision")) == [plain[1][at]]
+
+
+def test_triton_is_told_of_outputs_that_there_are_not(triton: tuple[Any, Any]) -> None:
+    module, client = triton
+    with pytest.raises(
+        InferenceServerException, match=r"unknown output; did you mean 'score'.*expected score, decision"
+    ):
+        client.infer("shapes", [tensor(module)], outputs=[module.InferRequestedOutput("scores")])
+    with pytest.raises(InferenceServerException, match="expected shapes-1 or 1"):
+        client.infer("shapes", [tensor(module)], model_version="7")
+
+
 # --- open-inference-openapi -----------------------------------------------------------------------------------------
 
 
@@ -167,7 +226,7 @@ def test_open_inference_openapi(shapes_server: Any, plain: Any) -> None:
 def test_kserve_inference_rest_client(shapes_server: Any, plain: Any) -> None:
     python = os.environ.get("KSERVE_PYTHON", str(ROOT / ".venv-kserve" / "bin" / "python"))
     if not Path(python).exists():
-        pytest.skip("kserve needs an environment of its own: KSERVE_PYTHON, or .venv-kserve")
+        pytest.skip("kserve needs an environment of its own: make clients, or KSERVE_PYTHON")
     words = [python, str(Path(__file__).parent / "kserve_calls.py")]
     words += [str(shapes_server.port), str(shapes_server.grpc_port), "shapes"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -182,5 +241,8 @@ def test_kserve_inference_rest_client(shapes_server: Any, plain: Any) -> None:
         True,
         [True, True],
     )
+    for fault, refusal in {"NaN": "rows[1].b: NaN", "other model": "expected shapes"}.items():
+        for way in ("", "grpc "):
+            assert refusal in found.pop(f"{way}{fault}")
     for name, scores in found.items():
         np.testing.assert_array_equal(np.reshape(scores, (3, 3)), plain[0], err_msg=name)

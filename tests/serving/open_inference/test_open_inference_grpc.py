@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import socket
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from roadworthy.serving.chain import Chain
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.keys import KeyRing, new_key
 from roadworthy.serving.metrics import Metrics
+from roadworthy.serving.open_inference import models
 from roadworthy.serving.open_inference.grpc_messages import MESSAGES, SERVICE
 from roadworthy.serving.open_inference.grpc_server import GrpcServer
 from roadworthy.serving.service import NoLog, Service, State
@@ -286,13 +288,13 @@ def test_a_call_waits_no_longer_than_its_deadline(engine: Engine, monkeypatch: p
 
     async def test(web: Web, channel: Any) -> None:
         assert web.service is not None
-        submit = web.service.submit
+        ask = web.service.ask
 
-        def noted(line: Any, id_: str, rows: Any, end: float) -> Any:
+        def noted(line: Any, rows: Any, end: float, tell: Any) -> None:
             until.append(end - time.perf_counter())
-            return submit(line, id_, rows, end)
+            ask(line, rows, end, tell)
 
-        monkeypatch.setattr(web.service, "submit", noted)
+        monkeypatch.setattr(web.service, "ask", noted)
         await method(channel, "ModelInfer")(typed(), timeout=3)
         await method(channel, "ModelInfer")(typed())
         await method(channel, "ModelInfer")(typed(), timeout=600)
@@ -308,7 +310,7 @@ def test_what_is_too_much_is_told_when_to_come_again(engine: Engine, monkeypatch
 
     async def test(web: Web, channel: Any) -> None:
         assert web.service is not None
-        monkeypatch.setattr(web.service, "submit", full)
+        monkeypatch.setattr(web.service, "ask", full)
         code, trailing = await code_of(method(channel, "ModelInfer")(typed()))
         assert (code, trailing["retry-after"]) == (StatusCode.RESOURCE_EXHAUSTED, "3")
         while web.service.in_flight:
@@ -323,7 +325,7 @@ def test_a_fault_of_the_server_is_told_without_its_words(engine: Engine, monkeyp
         raise KeyError("secret")
 
     async def test(web: Web, channel: Any) -> None:
-        monkeypatch.setattr(web.service, "submit", breaks)
+        monkeypatch.setattr(web.service, "ask", breaks)
         with pytest.raises(grpc.RpcError) as caught:
             await method(channel, "ModelInfer")(typed())
         assert caught.value.code() is StatusCode.INTERNAL
@@ -353,3 +355,53 @@ def test_a_port_that_is_no_port_is_named(engine: Engine) -> None:
             await GrpcServer(web).start("256.256.256.256:1")
 
     served(engine, test)
+
+
+def test_a_port_that_is_taken_is_refused_and_shared_only_where_both_ask_for_it(engine: Engine) -> None:
+    async def test(web: Web, _channel: Any) -> None:
+        first, second, shared = GrpcServer(web), GrpcServer(web), GrpcServer(web)
+        port = await first.start("127.0.0.1:0")
+        for more in ({}, {"shared": True}):
+            with pytest.raises(UsageError, match="cannot listen at"):
+                await second.start(f"127.0.0.1:{port}", **more)
+        await first.stop(0)
+        port = await second.start("127.0.0.1:0", shared=True)
+        assert await shared.start(f"127.0.0.1:{port}", shared=True) == port
+        await second.stop(0)
+        await shared.stop(0)
+
+    served(engine, test)
+
+
+def test_a_call_that_is_cancelled_is_no_fault_of_ours(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(web: Web, channel: Any) -> None:
+        assert web.service is not None
+        begun = asyncio.Event()
+
+        async def never(*_given: Any) -> Any:
+            begun.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(models, "answered", never)
+        call = method(channel, "ModelInfer")(typed())
+        await begun.wait()
+        call.cancel()
+        while web.service.in_flight:
+            await asyncio.sleep(0.01)
+        text = web.service.metrics.text({}).decode()
+        assert 'route="grpc",code="500"' not in text
+        assert 'route="grpc",code="408"} 1' in text
+
+    served(engine, test)
+
+
+@pytest.mark.parametrize("sharing", [False, True])
+def test_a_server_is_not_started_on_a_grpc_port_that_is_somebodys(
+    shapes: Path, command: Callable[..., Any], sharing: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=sharing) as other:
+        port = other.getsockname()[1]
+        words = ["serve", "--project", str(shapes), "--version", "latest", "--port", "0", "--grpc-port", str(port)]
+        done = command(*words, timeout=60)
+    assert done.returncode == 2
+    assert f"port {port} of 127.0.0.1 is in use" in done.stderr

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from roadworthy import assembly
 from roadworthy.adapters.models.inference_endpoint import InferenceEndpoint
 from roadworthy.errors import ModelError
+from roadworthy.serving.calls import Reply
 from roadworthy.serving.chain import Chain, Constant
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.keys import KeyRing, new_key
@@ -463,19 +464,12 @@ def served(engine: Engine, test: Callable[[Web], Awaitable[None]], chain: Chain 
 async def asked(
     web: Web, path: str, body: Any = None, headers: tuple[tuple[bytes, bytes], ...] = ()
 ) -> tuple[int, Any]:
-    """A request as the ASGI server would hand it over."""
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": json.dumps(body).encode()}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await web(
-        {"type": "http", "method": "GET" if body is None else "POST", "path": path, "headers": headers}, receive, send
-    )
-    return sent[0]["status"], json.loads(sent[1]["body"])
+    """A request as the HTTP server hands it over."""
+    done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    method, data = ("GET", b"") if body is None else ("POST", json.dumps(body).encode())
+    web.take(method, path, dict(headers), data, time.perf_counter(), done.set_result)
+    reply = await done
+    return reply.status, json.loads(reply.body)
 
 
 def test_readiness_follows_the_service(engine: Engine) -> None:

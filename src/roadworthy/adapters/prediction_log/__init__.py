@@ -7,6 +7,7 @@ docs/decisions/0032-how-the-log-is-kept.md.
 
 from __future__ import annotations
 
+from roadworthy.adapters.prediction_log.events import EventLog, read_events
 from roadworthy.adapters.prediction_log.journal import Limits
 from roadworthy.adapters.prediction_log.labels import FeedbackStore
 from roadworthy.adapters.prediction_log.log import PredictionLog
@@ -14,6 +15,7 @@ from roadworthy.adapters.prediction_log.reading import FeedbackRead, Joined, joi
 from roadworthy.adapters.prediction_log.tables import column_name
 
 __all__ = [
+    "EventLog",
     "FeedbackRead",
     "FeedbackStore",
     "Joined",
@@ -21,6 +23,7 @@ __all__ = [
     "PredictionLog",
     "column_name",
     "joined",
+    "read_events",
     "read_feedback",
     "read_log",
 ]

@@ -10,8 +10,9 @@ What a row holds stands in ``tables``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -49,6 +50,11 @@ class _Reader(Protocol):
     def kept(self) -> Sequence[str]: ...
 
 
+class _Doubts(Protocol):
+    @property
+    def referred(self) -> Mapping[int, Sequence[str]]: ...
+
+
 class _Run(Protocol):
     @property
     def title(self) -> str: ...
@@ -62,6 +68,8 @@ class _Run(Protocol):
     def broken(self) -> Mapping[int, Any]: ...
     @property
     def failures(self) -> Mapping[int, Any]: ...
+    @property
+    def doubts(self) -> _Doubts | None: ...
 
 
 class LoggedRun(Protocol):
@@ -94,7 +102,7 @@ class LoggedRun(Protocol):
 
 
 class _Layout(NamedTuple):
-    """A reader's schema, and where its values stand in a row."""
+    """A reader's schema, and where its values stand in a row. ``hidden``: the entity stands there as its hash."""
 
     raw: msgspec.Raw
     schema: Schema
@@ -103,6 +111,7 @@ class _Layout(NamedTuple):
     times: tuple[int, ...]
     entity: int | None
     time: int | None
+    hidden: bool
 
 
 class _Piece(NamedTuple):
@@ -117,6 +126,7 @@ class _Piece(NamedTuple):
     scores: list[Any]
     decisions: list[str] | None
     others: Mapping[int, str]
+    referred: Mapping[int, str]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -174,8 +184,9 @@ class PredictionCodec:
         if run.broken or run.failures:
             yield from _answered(layout, logged)
             return
-        asked = logged.requests
-        piece = _Piece(layout, run.title, logged.at, logged.rows, asked, 0, run.scores, run.decisions, run.others)
+        asked, referred = logged.requests, _referred(run, 0, len(logged.rows))
+        said = (run.scores, run.decisions, run.others, referred)
+        piece = _Piece(layout, run.title, logged.at, logged.rows, asked, 0, *said)
         yield from [piece] if len(logged.rows) <= _MOST else _cut(piece)
 
     def _payload(self, pieces: Sequence[_Piece]) -> Iterator[Payload]:
@@ -217,7 +228,8 @@ class PredictionCodec:
             [(piece.at, len(piece.rows)) for piece in pieces],
             scores,
             decisions,
-            _others(pieces),
+            _by_place(pieces, _OTHERS),
+            _by_place(pieces, _REFERRED),
         )
         return _encode(made)
 
@@ -225,7 +237,7 @@ class PredictionCodec:
         if layout.entity is None:
             return ()
         texts = list(map(plain_text, columns[layout.entity]))
-        if not layout.schema.hashed or self._hash_one is None:
+        if not layout.schema.hashed or layout.hidden or self._hash_one is None:
             return texts
         return hidden(texts, layout.schema.columns[layout.schema.entity], self._hash_one)
 
@@ -267,7 +279,8 @@ def _layout(reader: _Reader, *, hashes: bool) -> _Layout:
         columns={name: columns[name] for name, at in ((entity, entity_at), (time, time_at)) if at is not None},
     )
     raw = msgspec.Raw(_encode(schema))
-    return _Layout(raw, schema, len(number_names), fields["text"], fields["time"], entity_at, time_at)
+    hidden_ = entity_at is not None and entity_at < len(names)
+    return _Layout(raw, schema, len(number_names), fields["text"], fields["time"], entity_at, time_at, hidden_)
 
 
 def _answered(layout: _Layout, logged: LoggedRun) -> Iterator[_Piece]:
@@ -280,7 +293,8 @@ def _answered(layout: _Layout, logged: LoggedRun) -> Iterator[_Piece]:
             decisions = None if run.decisions is None else run.decisions[begin:end]
             scores = run.scores[begin:end]
             rows = logged.rows[begin:end]
-            yield from _cut(_Piece(layout, run.title, logged.at, rows, [(id_, count)], 0, scores, decisions, others))
+            said = (scores, decisions, others, _referred(run, begin, end))
+            yield from _cut(_Piece(layout, run.title, logged.at, rows, [(id_, count)], 0, *said))
         begin = end
 
 
@@ -301,6 +315,7 @@ def _cut(piece: _Piece) -> Iterator[_Piece]:
             scores=piece.scores[start:end],
             decisions=None if piece.decisions is None else piece.decisions[start:end],
             others={place - start: title for place, title in piece.others.items() if start <= place < end},
+            referred={place - start: why for place, why in piece.referred.items() if start <= place < end},
         )
 
 
@@ -321,12 +336,24 @@ def _doubles(columns: Sequence[Sequence[float | None]], rows: int) -> bytes:
         return np.array(columns, dtype=np.float64).tobytes()
 
 
-def _others(pieces: Sequence[_Piece]) -> dict[int, str]:
-    if not any(piece.others for piece in pieces):
+def _referred(run: _Run, begin: int, end: int) -> dict[int, str]:
+    """Why a person is to decide, for the rows of a part of a run that are left to one."""
+    if run.doubts is None or not run.doubts.referred:
+        return {}
+    return {place - begin: "; ".join(why) for place, why in run.doubts.referred.items() if begin <= place < end}
+
+
+_OTHERS: Callable[[_Piece], Mapping[int, str]] = attrgetter("others")
+_REFERRED: Callable[[_Piece], Mapping[int, str]] = attrgetter("referred")
+
+
+def _by_place(pieces: Sequence[_Piece], told: Callable[[_Piece], Mapping[int, str]]) -> dict[int, str]:
+    """What is told of single rows of pieces, by their places among all rows."""
+    if not any(map(told, pieces)):
         return {}
     found: dict[int, str] = {}
     begin = 0
     for piece in pieces:
-        found |= {begin + place: title for place, title in piece.others.items()}
+        found |= {begin + place: text for place, text in told(piece).items()}
         begin += len(piece.rows)
     return found

@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from roadworthy.adapters.prediction_log.journal import Codec
 from roadworthy.adapters.prediction_log.labels import FEEDBACK, SCHEMA, FeedbackCodec
 from roadworthy.adapters.prediction_log.log import PREDICTIONS
 from roadworthy.adapters.prediction_log.predictions import PredictionCodec
@@ -22,12 +24,12 @@ from roadworthy.adapters.prediction_log.tables import OWN, column_name
 from roadworthy.errors import DataError, nearest
 from roadworthy.transforms.kept import key_text
 
-__all__ = ["FeedbackRead", "Joined", "joined", "read_feedback", "read_log"]
+__all__ = ["FeedbackRead", "Joined", "joined", "read_feedback", "read_log", "stream"]
 
 _TYPES: Mapping[str, pl.DataType] = dict(
     zip(
         OWN,
-        (pl.String(), pl.Int64(), pl.Datetime("us"), pl.String(), pl.Float64(), pl.String()),
+        (pl.String(), pl.Int64(), pl.Datetime("us"), pl.String(), pl.Float64(), pl.String(), pl.String()),
         strict=True,
     )
 )
@@ -36,10 +38,10 @@ _TYPES: Mapping[str, pl.DataType] = dict(
 def read_log(lake: Path, *, since: datetime | None = None, until: datetime | None = None) -> pl.LazyFrame:
     """Predictions from ``since`` on and before ``until`` (without a zone: UTC), in time order.
 
-    Columns: ``id``, ``row``, ``at``, ``version``, ``score`` (a list for several classes), ``decision``, then the
-    contract's columns (``column_name``); null where a version did not have one.
+    Columns: ``id``, ``row``, ``at``, ``version``, ``score`` (a list for several classes), ``decision``, ``referred``
+    (why a person was to decide), then the contract's columns (``column_name``); null where a version did not have one.
     """
-    rows = _read(lake / PREDICTIONS, PredictionCodec(), _TYPES, since, until)
+    rows = stream(lake / PREDICTIONS, PredictionCodec(), _TYPES, since, until)
     return rows.sort("at", "id", "row", maintain_order=True)
 
 
@@ -60,7 +62,7 @@ class FeedbackRead:
 
 def read_feedback(lake: Path) -> FeedbackRead:
     """The latest label of each prediction, and how many minds were changed."""
-    rows = _read(lake / FEEDBACK, FeedbackCodec(), SCHEMA, None, None).collect()
+    rows = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, None, None).collect()
     rows = rows.sort("at", "place", maintain_order=True)
     repeated = (pl.col("key") != "") & ~pl.struct("key", "place").is_first_distinct()
     once = rows.filter(~repeated)
@@ -143,9 +145,9 @@ def _keyed(rows: pl.LazyFrame, entity: str, time: str) -> pl.LazyFrame:
     )
 
 
-def _read(
+def stream(
     root: Path,
-    codec: PredictionCodec | FeedbackCodec,
+    codec: Codec[Any],
     types: Mapping[str, pl.DataType],
     since: datetime | None,
     until: datetime | None,

@@ -4,8 +4,8 @@ In: records, each of which carries its schema, so that it can be read without th
 tables. Laws: a column has the type of the contract's clean column, with null for missing; each row stands under the
 version that answered it.
 
-The log's own columns are ``id``, ``row``, ``at``, ``version``, ``score`` and ``decision``; the contract's follow under
-their names (``input.…`` where the log has a column of that name).
+The log's own columns are ``id``, ``row``, ``at``, ``version``, ``score``, ``decision`` and ``referred``; the contract's
+follow under their names (``input.…`` where the log has a column of that name).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from roadworthy.transforms.kept import cleaned
 
 __all__ = ["OWN", "Schema", "Slice", "column_name", "table", "typed"]
 
-OWN = ("id", "row", "at", "version", "score", "decision")
+OWN = ("id", "row", "at", "version", "score", "decision", "referred")
 """The columns of the log that are not the contract's."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,7 +49,8 @@ class Slice(msgspec.Struct, array_like=True, gc=False):
     """Some rows of one version. ``numbers`` are doubles, field by field, NaN for missing.
 
     ``ids`` names the requests, ``counts`` how many rows of each are here (empty: one), ``firsts`` the place of the
-    first of these in its request where that is not 0; ``runs`` when each run was and how many rows it had.
+    first of these in its request where that is not 0; ``runs`` when each run was and how many rows it had;
+    ``referred`` why a person was to decide, for the rows that were left to one.
     """
 
     schema: msgspec.Raw
@@ -67,6 +68,7 @@ class Slice(msgspec.Struct, array_like=True, gc=False):
     scores: list[Any]
     decisions: list[str] | None
     others: dict[int, str]
+    referred: dict[int, str] = {}  # not in records of earlier servers
 
 
 def column_name(name: str) -> str:
@@ -108,10 +110,30 @@ def _own(schema: Schema, slices: Sequence[Slice]) -> Iterator[pl.Series]:
     yield pl.Series("at", np.repeat(at, [rows for one in slices for _, rows in one.runs])).cast(pl.Datetime("us"))
     yield _versions(slices)
     yield _scores(schema.task, [score for one in slices for score in one.scores])
+    rows, referred = sum(one.rows for one in slices), _referred(slices)
     if all(one.decisions is None for one in slices):
-        yield pl.Series("decision", [None], dtype=pl.String).new_from_index(0, sum(one.rows for one in slices))
+        yield _nothing("decision", rows)
     else:
-        yield pl.Series("decision", list(chain.from_iterable(one.decisions or () for one in slices)), dtype=pl.String)
+        decisions: list[str | None] = list(chain.from_iterable(one.decisions or () for one in slices))
+        for place in referred:  # they were answered without one
+            decisions[place] = None
+        yield pl.Series("decision", decisions, dtype=pl.String)
+    reasons = [referred.get(place) for place in range(rows)] if referred else []
+    yield pl.Series("referred", reasons, dtype=pl.String) if referred else _nothing("referred", rows)
+
+
+def _nothing(name: str, rows: int) -> pl.Series:
+    return pl.Series(name, [None], dtype=pl.String).new_from_index(0, rows)
+
+
+def _referred(slices: Sequence[Slice]) -> dict[int, str]:
+    """The reasons of the rows of all slices that were left to a person, by their places."""
+    found: dict[int, str] = {}
+    begin = 0
+    for one in slices:
+        found |= {begin + place: why for place, why in one.referred.items()}
+        begin += one.rows
+    return found
 
 
 def _all_firsts(slices: Sequence[Slice]) -> np.ndarray[Any, np.dtype[np.int64]]:

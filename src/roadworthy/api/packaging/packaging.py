@@ -50,6 +50,7 @@ from roadworthy.stages.adopting import feeds
 from roadworthy.stages.inspection import concluded
 from roadworthy.stages.package import BUNDLE
 from roadworthy.stages.package_reference import reference_files
+from roadworthy.stages.package_serving import refer_note, serving_files
 from roadworthy.testing import SilentReporter
 from roadworthy.views import inspection_view, with_pictures
 
@@ -286,6 +287,11 @@ def _parts(work: Work, draft: OpenBundle, subject: Subject, inspection: Inspecti
         columns=subject.columns, required=tuple(dict.fromkeys(one.metric for one in standard.of_phase(Phase.RELEASE)))
     )
     told = concluded(measured, facts, (), assembly.SystemClock().now().date())
+    graph = GraphModel(work.made.content)
+    reference = {
+        **reference_files(spec, rows, graph, scores, sample),
+        **serving_files(spec, rows, graph.columns, sample, classes=work.classes, threshold=work.declared.threshold),
+    }
     card = adopted_card(
         spec,
         told,
@@ -294,7 +300,7 @@ def _parts(work: Work, draft: OpenBundle, subject: Subject, inspection: Inspecti
         columns=subject.columns,
         classes=work.classes,
         threshold=work.declared.threshold,
-        notes=(*work.subject.notes, *work.made.notes),
+        notes=(*work.subject.notes, *work.made.notes, *refer_note(reference)),
     )
     return dataclasses.replace(
         draft.parts,
@@ -302,7 +308,7 @@ def _parts(work: Work, draft: OpenBundle, subject: Subject, inspection: Inspecti
         monitor=monitor.monitor_plan(spec, standard),
         evidence=measured,
         card_md=card,
-        reference=reference_files(spec, rows, GraphModel(work.made.content), scores, sample),
+        reference=reference,
         parents={"model": work.subject.digest, "holdout": measured.holdout},
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -42,6 +42,7 @@ def serve(
     version: str = "champion",
     host: str = "127.0.0.1",
     port: int = 8080,
+    allow_hosts: Sequence[str] = (),
     uds: Path | str = "",
     workers: int = 1,
     tls_cert: Path | str = "",
@@ -55,14 +56,16 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is under way, and return.
 
-    ``ready`` is called once every worker answers. Raises UsageError for what cannot work (an address in use, a missing
-    certificate, a server beyond this machine without any key), RegistryError where there is no such version.
+    ``allow_hosts`` are names under which a server without keys answers, too. ``ready`` is called once every worker
+    answers. Raises UsageError for what cannot work (an address in use, a missing certificate, a server beyond this
+    machine without any key), RegistryError where there is no such version.
     """
     options = Options(
         project=str(Path(project).absolute()),
         wanted=version,
         host=host,
         port=port,
+        allow_hosts=tuple(allow_hosts),
         uds=str(uds),
         workers=workers,
         tls_cert=str(tls_cert),

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Sequence
 
 from roadworthy.adapters.prediction_log import PredictionLog
-from roadworthy.errors import Problem, StorageError
-from roadworthy.serving.batching import Run
+from roadworthy.errors import Problem, RoadworthyError, StorageError
+from roadworthy.serving.batching import Given, Tell
 from roadworthy.serving.calls import Failure
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.metrics import Metrics
@@ -20,8 +20,6 @@ from roadworthy.serving.service import Line, Service
 
 __all__ = ["DurableService"]
 
-Answered = tuple[Run, int, int]
-
 
 class DurableService(Service):
     """A service whose log has the rows before the caller has the answer."""
@@ -29,21 +27,31 @@ class DurableService(Service):
     def __init__(self, name: str, chain: Chain, *, log: PredictionLog, metrics: Metrics) -> None:
         super().__init__(name, chain, log=log, metrics=metrics)
         self._kept = log
+        self._syncing: set[asyncio.Task[None]] = set()
 
-    def submit(self, line: Line, id_: str, rows: Sequence[Row], until: float) -> asyncio.Future[Answered]:
-        """As any service; the future also raises Failure where the rows cannot be written."""
-        return self._loop.create_task(self._on_disk(super().submit(line, id_, rows, until)))
+    def ask(self, line: Line, rows: Sequence[Row], until: float, tell: Tell) -> None:
+        """As any service; ``tell`` also hears a Failure where the rows cannot be written."""
 
-    async def _on_disk(self, answer: asyncio.Future[Answered]) -> Answered:
-        found = await answer
+        def later(found: Given | RoadworthyError) -> None:
+            if isinstance(found, RoadworthyError):
+                tell(found)
+            else:
+                task = self._loop.create_task(self._on_disk(found, tell))
+                self._syncing.add(task)  # the event loop itself holds no task fast
+                task.add_done_callback(self._syncing.discard)
+
+        super().ask(line, rows, until, later)
+
+    async def _on_disk(self, given: Given, tell: Tell) -> None:
+        found: Given | RoadworthyError = given
         try:
-            await self._kept.flushed(found[0])
+            await self._kept.flushed(given.run)
         except StorageError as error:
-            raise Failure(
+            found = Failure(
                 503,
                 "the prediction was made, but could not be written to the log, which was asked to be durable",
                 problems=[Problem(error.message, where="the prediction log")],
                 next_step="come again; who runs the server finds the reason in /readyz",
                 headers=((b"retry-after", b"1"),),
-            ) from error
-        return found
+            )
+        tell(found)

@@ -18,6 +18,8 @@ import msgspec
 
 from roadworthy import assembly
 from roadworthy.adapters.whole_files import whole_file
+from roadworthy.api.serving.aside import Aside, NoAnswerYet
+from roadworthy.api.serving.entity_states import states_of
 from roadworthy.api.serving.memory import give_back
 from roadworthy.errors import BundleError, RegistryError, RoadworthyError, StorageError, UsageError
 from roadworthy.lifecycle.registry import Registry
@@ -29,6 +31,8 @@ from roadworthy.serving.keys import ApiKey, KeyRing
 __all__ = ["Follower", "News", "NobodyRing", "ring_of"]
 
 _AGAIN_S = 10.0
+_ANSWER_S = 3.0
+"""How long a look waits for a registry; whoever ends meanwhile waits no longer, either."""
 
 
 class NobodyRing(KeyRing):
@@ -71,6 +75,7 @@ class Follower:
         self._known: assembly.Seen | None = None
         self._registry: Registry | None = None
         self._chain: Chain | None = None
+        self._news = Aside(self._heard)
         self._pending = False
         self._again_at = 0.0
         self._lost, self._unready, self._lame = "", "", ""
@@ -94,7 +99,7 @@ class Follower:
                 next_step="roadworthy key create NAME   # then start the server again",
             )
         self._known = known
-        first = assembly.engine(self._project, known, known.version)
+        first = self._opened(known, known.version)
         self._chain = Chain([first, *self._fallback(known, first)])
         self._settle()
         return self._chain, ring_of(known, local=self._local)
@@ -108,13 +113,13 @@ class Follower:
             return News()
 
     def _look(self) -> News:
-        known, was = self._known, self._known
+        was = self._known
         try:
-            if self._registry is None:
-                self._registry = assembly.watched_registry(self._project)
-            if was is None or self._registry.newest() != was.link:
-                known = assembly.seen(self._project, self._registry, self._wanted)
+            known = self._news.ask(_ANSWER_S)
             self._lost = ""
+        except NoAnswerYet:
+            self._lost = self._lost or f"the registry has not answered since {_clock_time()}, serving goes on"
+            return News()
         except (RegistryError, StorageError) as error:
             if not self._lost:
                 self._lost = f"the registry cannot be read since {_clock_time()}, serving goes on: {_brief(error)}"
@@ -125,6 +130,15 @@ class Follower:
         if known is not was:
             self._remember(known)
         return News(ring_of(known, local=self._local), self._next(known))
+
+    def _heard(self) -> assembly.Seen | None:
+        """What the registry says now; what it said before where nothing has changed."""
+        was = self._known
+        if self._registry is None:
+            self._registry = assembly.watched_registry(self._project)
+        if was is not None and self._registry.newest() == was.link:
+            return was
+        return assembly.seen(self._project, self._registry, self._wanted)
 
     def _next(self, known: assembly.Seen) -> Chain | None:
         """The chain with another version in front; None where the one that serves is the one."""
@@ -151,7 +165,13 @@ class Follower:
         for warm in chain.engines:
             if warm.digest == known.version.manifest and warm.sound():
                 return warm
-        return assembly.engine(self._project, known, known.version)
+        return self._opened(known, known.version)
+
+    def _opened(self, known: assembly.Seen, version: Version) -> Engine:
+        """A version's engine, which finds the past of its entities where it looks at any."""
+        engine = assembly.engine(self._project, known, version)
+        states_of(self._project).attach(engine, version)
+        return engine
 
     def _fallback(self, known: assembly.Seen, first: Engine) -> list[Engine]:
         """The champion before, where there is one and it still opens."""
@@ -159,7 +179,7 @@ class Follower:
         if earlier is None or earlier.manifest == first.digest:
             return []
         try:
-            return [assembly.engine(self._project, known, earlier)]
+            return [self._opened(known, earlier)]
         except (RoadworthyError, OSError, MemoryError) as error:
             self._lame = f"{earlier.title} cannot stand by as the fallback: {_brief(error)}"
             return []

@@ -23,7 +23,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What ``serve`` was asked for. ``project`` is the project file; ``wanted`` champion, latest or a number.
 
     ``grace_s`` is how long a server that was told to end goes on before it takes no more connections, ``poll_s`` how
-    often it looks at the registry, ``hung_s`` after how long a worker counts as hung whose event loop does not answer.
+    often it looks at the registry, ``hung_s`` after how long a worker counts as hung whose event loop does not answer;
+    ``allow_hosts`` are names under which it answers without keys, besides addresses and names without a dot.
     """
 
     project: str
@@ -36,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str = ""
     log: str = "on"
     grpc_port: int | None = None
+    allow_hosts: tuple[str, ...] = ()
     grace_s: float = 3.0
     poll_s: float = 1.0
     hung_s: float = 10.0

@@ -1,15 +1,17 @@
 """Several workers as one server: started, watched, started again, and ended together.
 
 In: options; what the workers say through their pipes. Out: one moment at which all are ready; an end. Laws: a worker
-that dies is started again, after a pause that grows; one whose event loop does not turn is killed; when workers die at
-once again and again and none is left that serves, everything ends with the reason, as it does when the first ones
-cannot start; a worker whose supervisor is gone ends by itself. The parent loads no model and serves nothing.
+that dies is started again, after a pause that grows; one whose event loop does not turn is killed; one whose memory
+grows without end finishes what it has, while others serve, and is started again; when workers die at once again and
+again and none is left that serves, everything ends with the reason, as it does when the first ones cannot start; a
+worker whose supervisor is gone ends by itself. The parent loads no model and serves nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import selectors
 import signal
@@ -38,6 +40,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _START_S = 60.0
 _TURN_S = 0.1
 _END_S = 30.0
+_MOST_TIMES, _LEAST_GROWTH = 4.0, 1 << 30
+"""A worker that has so many times the memory that it was ready with, and so many bytes more, has a leak."""
 
 
 class WorkersFailed(RoadworthyError):
@@ -59,6 +63,8 @@ class _Worker:
         self.deaths = 0
         self.next_start = 0.0
         self.reason: dict[str, Any] | None = None
+        self.ready_bytes = 0
+        self.leaving_since = 0.0
 
 
 class Supervisor:
@@ -128,6 +134,7 @@ class Supervisor:
             self._buried(worker, now)
         elif worker.process is not None:
             self._kill_if_hung(worker, now)
+            self._end_if_grown(worker, now)
         elif not self._ending_since and now >= worker.next_start:
             self._start(worker, now)
 
@@ -168,6 +175,7 @@ class Supervisor:
         os.close(theirs)
         worker.pipe, worker.buffer, worker.ready, worker.reason = ours, b"", False, None
         worker.started = worker.beat = now
+        worker.ready_bytes, worker.leaving_since = 0, 0.0
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def _hear(self, worker: _Worker) -> None:
@@ -194,6 +202,23 @@ class Supervisor:
             _say(f"worker {worker.number} did not answer for {now - worker.beat:.0f} s and is killed")
             worker.process.kill()
             worker.beat = now
+
+    def _end_if_grown(self, worker: _Worker, now: float) -> None:
+        """Ends a worker that leaks, one at a time: it finishes what it has, and a fresh one takes its place."""
+        if worker.process is None or not worker.ready or self._ending_since:
+            return
+        if worker.leaving_since:
+            if now - worker.leaving_since > self._options.grace_s + _END_S:
+                worker.process.kill()
+            return
+        bytes_ = _resident(worker.process.pid)
+        worker.ready_bytes = worker.ready_bytes or bytes_
+        most = max(worker.ready_bytes * _MOST_TIMES, worker.ready_bytes + _LEAST_GROWTH)
+        if bytes_ > most and not any(other.leaving_since or not other.ready for other in self._workers):
+            grown = f"{bytes_ >> 20:,} MiB, after {worker.ready_bytes >> 20:,} MiB at its start"
+            _say(f"worker {worker.number} has grown to {grown}; it finishes what it has and is started again")
+            worker.leaving_since = now
+            worker.process.send_signal(signal.SIGTERM)
 
     def _buried(self, worker: _Worker, now: float) -> None:
         """Clears up after a worker that ended, and decides what comes next."""
@@ -235,6 +260,14 @@ def _as_error(reason: dict[str, Any]) -> RoadworthyError:
     error = RoadworthyError(reason["message"], problems=problems, next_step=reason["next"])
     error.exit_code = reason["exit"]
     return error
+
+
+def _resident(process: int) -> int:
+    """Bytes of a process in memory; 0 where the system does not tell, or it is gone."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+    except (OSError, IndexError):
+        return 0
 
 
 def _how(code: int, reason: dict[str, Any] | None) -> str:

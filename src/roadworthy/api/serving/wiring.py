@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from roadworthy import assembly
-from roadworthy.adapters.keys import load_keys
 from roadworthy.adapters.prediction_log import FeedbackStore, PredictionLog
 from roadworthy.api.serving.durable import DurableService
+from roadworthy.api.serving.entity_states import states_of
 from roadworthy.api.serving.options import Options
 from roadworthy.serving.calls import Route
 from roadworthy.serving.chain import Chain
+from roadworthy.serving.events import Events
 from roadworthy.serving.feedback import feedback_handler
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.open_inference.rest import OpenInference
@@ -42,22 +43,28 @@ class Wired(NamedTuple):
 def wired(options: Options, project: assembly.Project, chain: Chain, metrics: Metrics, worker: int) -> Wired:
     """Everything of one worker but its sockets. Call it inside the running event loop."""
     name, lake, label = project.spec.name, project.settings.lake, f"w{worker}"
-    hash_one = load_keys(project.folder).hasher.hash_one
+    hasher = assembly.hasher_of(project)  # a model without personal columns needs none
+    hash_one = None if hasher is None else hasher.hash_one
     labels = FeedbackStore(lake, worker=label, metrics=metrics)
     inference = OpenInference()
+    states = states_of(project)
+    events = Events(lambda: states.store)
     routes = {
+        "/events": Route("events", ("POST",), events),
         "/feedback": Route("feedback", ("POST",), feedback_handler(labels, hash_personal=hash_one)),
         "/openapi.json": Route("other", ("GET", "HEAD"), openapi),
         **inference.routes(),
     }
+    troubles: tuple[Callable[[], str], ...] = (labels.trouble, lambda: states.trouble(service.line.chain.engines))
+    closes: tuple[Callable[[], None], ...] = (labels.close, events.close, states.close)
     if options.log == "off":
         service = Service(name, chain, log=NoLog(), metrics=metrics)
-        return Wired(service, routes, inference.prefixes(), (labels.trouble,), (labels.close,))
+        return Wired(service, routes, inference.prefixes(), troubles, closes)
     durable = options.log == "durable"
     log = PredictionLog(lake, worker=label, hash_personal=hash_one, durable=durable, metrics=metrics)
     make = DurableService if durable else Service
     service = make(name, chain, log=log, metrics=metrics)
-    return Wired(service, routes, inference.prefixes(), (log.trouble, labels.trouble), (log.close, labels.close))
+    return Wired(service, routes, inference.prefixes(), (log.trouble, *troubles), (log.close, *closes))
 
 
 async def grpc_started(options: Options, web: Web) -> GrpcServer | None:
@@ -75,5 +82,5 @@ async def grpc_started(options: Options, web: Web) -> GrpcServer | None:
         credentials = grpc.ssl_server_credentials([pair])
     server = GrpcServer(web)
     host = f"[{options.host.strip('[]')}]" if ":" in options.host else options.host
-    await server.start(f"{host}:{options.grpc_port}", credentials=credentials)
+    await server.start(f"{host}:{options.grpc_port}", credentials=credentials, shared=True)
     return server

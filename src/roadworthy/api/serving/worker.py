@@ -29,6 +29,7 @@ from roadworthy.api.serving.wiring import Wired, grpc_started, wired
 from roadworthy.errors import RoadworthyError
 from roadworthy.serving.calls import Call, Reply, Route, json_reply
 from roadworthy.serving.chain import Chain
+from roadworthy.serving.hosts import Hosts
 from roadworthy.serving.keys import KeyRing
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.service import Service, State
@@ -90,7 +91,8 @@ class Worker:
             loop.add_signal_handler(one, self._end)
         found = wired(self._options, self._project, chain, self._place.metrics, self._place.worker)
         ready = {"/readyz": Route("other", ("GET", "HEAD"), self._ready, open=True)}
-        web = Web(keys=ring, routes={**found.routes, **ready}, prefixes=found.prefixes)
+        hosts = None if self._options.uds else Hosts([self._options.host, *self._options.allow_hosts])
+        web = Web(keys=ring, routes={**found.routes, **ready}, prefixes=found.prefixes, hosts=hosts)
         service = web.service = found.service
         self._wired = found
         server = HttpServer(web, tls=self._tls)
@@ -167,7 +169,7 @@ class Worker:
             said = Said(pid=os.getpid(), state=service.state.value, version=title, warnings=self._warnings())
             board.tell(self._place.worker, said)
 
-    async def _ready(self, service: Service, _call: Call) -> Reply:
+    def _ready(self, service: Service, _call: Call) -> Reply:
         """Whether requests should be sent here, and what is not as it should be, with any worker."""
         ready = service.state is State.READY
         chain = service.line.chain

@@ -10,20 +10,26 @@ changed, added or removed does not open; whom a loader trusts is the loader's ow
 from __future__ import annotations
 
 from roadworthy.formats.bundle.binding import require_made_by, require_registered
+from roadworthy.formats.bundle.fallback import Constant, constant_of, read_constant
 from roadworthy.formats.bundle.manifest import FORMAT, FileEntry, Manifest, fingerprint
-from roadworthy.formats.bundle.parts import BundleParts, ServingContract
+from roadworthy.formats.bundle.parts import FALLBACK, REFER, BundleParts, ServingContract
 from roadworthy.formats.bundle.reading import OpenBundle, read_bundle
 from roadworthy.formats.bundle.writing import write_bundle
 
 __all__ = [
+    "FALLBACK",
     "FORMAT",
+    "REFER",
     "BundleParts",
+    "Constant",
     "FileEntry",
     "Manifest",
     "OpenBundle",
     "ServingContract",
+    "constant_of",
     "fingerprint",
     "read_bundle",
+    "read_constant",
     "require_made_by",
     "require_registered",
     "write_bundle",

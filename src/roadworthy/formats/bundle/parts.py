@@ -18,7 +18,10 @@ from roadworthy.records.digests import Digest
 from roadworthy.records.evidence import Evidence
 from roadworthy.records.project import Aggregate, Task
 
-__all__ = ["BundleParts", "ServingContract"]
+__all__ = ["FALLBACK", "REFER", "BundleParts", "ServingContract"]
+
+FALLBACK, REFER = "fallback.json", "refer.json"
+"""Files inside ``reference/`` that only a bundle has whose project declares ``[serving]``."""
 
 
 class ServingContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

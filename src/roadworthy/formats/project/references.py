@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from roadworthy.errors import nearest
+from roadworthy.formats.project.serving_rules import serving_faults
 from roadworthy.formats.project.typing_rules import Fault
 from roadworthy.records.contract import ColumnContract
 from roadworthy.records.project import Aggregate, ProjectSpec, Task
@@ -33,6 +34,7 @@ def reference_problems(spec: ProjectSpec) -> list[Fault]:
         *_mask_faults(spec),
         *_training_faults(spec),
         *_decision_faults(spec),
+        *serving_faults(spec),
         *_rollout_faults(spec),
     ]
 

@@ -4,6 +4,7 @@ In: an ``Examined`` model. Out: the metrics ``coverage``, ``set_size``, ``referr
 regression, ``pinball``, with the exhibits and findings beside them; and two small fitted plans, ``ConformalPlan`` and
 ``SupportPlan``, that serving applies to refuse and refer.
 
+- ``refer``: both as one plan, fitted so that what is answered is right as often as declared;
 - ``conformal``: label sets and intervals that hold the truth in nine of ten rows;
 - ``support``: how unlike the training rows a row is;
 - ``parts``: which rows calibrate and which measure;

@@ -23,130 +23,46 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from roadworthy.errors import DataError
 from roadworthy.measures.columns import is_number, is_text, levels, number_table
 from roadworthy.measures.intervals import NotEnough
+from roadworthy.measures.strangeness import (
+    FAR,
+    OUTSIDE,
+    Encoding,
+    Matrix,
+    Strangeness,
+    SupportColumn,
+    SupportPlan,
+)
 
 __all__ = ["OUTSIDE", "SupportColumn", "SupportPlan", "fit_support"]
-
-OUTSIDE = 0.01
-"""A row is outside when no more than this share of the training rows is as unlike."""
 
 _LEAST_ROWS = 200
 _KNOTS = 33
 _FEWEST_KNOTS = 5
 _LEVELS = 12
 _COMMON = 0.01
-_LEAST_VARIANCE = 0.005
 _MOST_DIRECTIONS = 24
 _MOST_NUMBERS = 6_000
-_NEIGHBOURS = 3
 _REFERENCES = 256
 _FLOOR = 0.05
 _LEAST_UNIT = 1e-150
 _MANY_COLUMNS = 256
 _NOISE = 1e-9
-_FAR = 12.0
 _GRID = 200
-_CHUNK = 4096
-
-Matrix = NDArray[np.float64]
-
-
-class SupportColumn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One column: ``knots`` and their normal scores ``at`` (numbers), or its common ``levels`` (text).
-
-    ``unit`` is how far beyond its ends a number counts as one step. ``shares`` are those of the levels, of all other
-    levels, and of missing cells, the last alone for numbers.
-    """
-
-    name: str
-    shares: tuple[float, ...]
-    knots: tuple[float, ...] = ()
-    at: tuple[float, ...] = ()
-    unit: float = 1.0
-    levels: tuple[str, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """How many encoded columns it becomes."""
-        return 2 if self.knots else len(self.shares)
-
-    def encode_numbers(self, found: NDArray[np.float64]) -> Matrix:
-        """[N, 2] from ``numbers`` [N]: normal score, and whether it is missing."""
-        missing = np.isnan(found)
-        filled = np.where(missing, self.knots[len(self.knots) // 2], found)
-        knots, at = np.array(self.knots), np.array(self.at)
-        inside = np.interp(filled, knots, at)
-        beyond = np.maximum(filled - knots[-1], 0) - np.maximum(knots[0] - filled, 0)
-        return np.column_stack([inside + beyond / self.unit, _standard(missing, self.shares[-1])])
-
-    def encode_text(self, values: pl.Series) -> Matrix:
-        """[N, levels + 2]: one column per level, one for all others, one for missing."""
-        text = values.cast(pl.String)
-        missing = text.is_null().to_numpy()
-        held = [(text == level).fill_null(value=False).to_numpy() for level in self.levels]
-        known = np.any(held, axis=0) if held else np.zeros(len(text), dtype=np.bool_)
-        flags = [*held, ~known & ~missing, missing]
-        return np.column_stack([_standard(one, share) for one, share in zip(flags, self.shares, strict=True)])
+_GROUPS = 64
+_LEAST_GROUP = 10
+_ROUNDS = 12
 
 
-class SupportPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What turns a row into its strangeness and that into a p-value.
-
-    D encoded columns, q directions, r references. ``centre`` [D]; ``directions`` [D, q], each over the root of its
-    variance; ``references`` [r, q]; ``usual`` are the three strangenesses that one in a hundred fitted rows exceeds;
-    ``grid`` are calibration rows' strangenesses, rising, and ``ranks`` their places among all ``rows``.
-    """
-
-    columns: tuple[SupportColumn, ...]
-    centre: tuple[float, ...]
-    directions: tuple[tuple[float, ...], ...]
-    references: tuple[tuple[float, ...], ...]
-    usual: tuple[float, float, float]
-    grid: tuple[float, ...] = ()
-    ranks: tuple[int, ...] = ()
-    rows: int = 0
-    outside: float = OUTSIDE
-
-    def apply(self, rows: pl.DataFrame) -> NDArray[np.float64]:
-        """p-values [N] of rows that have the plan's columns; DataError names every one that is not there.
-
-        At most ``outside``: the row is outside the support.
-        """
-        lacking = [column.name for column in self.columns if column.name not in rows.columns]
-        if lacking:
-            raise DataError(f"rows lack the columns {', '.join(lacking)}", next_step="pass the columns the model reads")
-        strange = self.strangeness(rows)
-        place = np.searchsorted(np.array(self.grid), strange, side="left")
-        below = np.concatenate([[-1], np.array(self.ranks)])[place]
-        return np.asarray((self.rows - below) / (self.rows + 1), dtype=np.float64)
-
-    def strangeness(self, rows: pl.DataFrame) -> NDArray[np.float64]:
-        """The greatest of the three, over what is usual [N]."""
-        starts = range(0, rows.height, _CHUNK)
-        parts = [self._parts(_encoded(self.columns, rows[start : start + _CHUNK])) for start in starts]
-        scaled = np.concatenate(parts or [np.zeros((0, 3))]) / np.array(self.usual)
-        return np.asarray(scaled.max(axis=1, initial=0.0), dtype=np.float64)
-
-    def _parts(self, encoded: Matrix) -> Matrix:
-        """Strangest cell, distance to the nearest references, what the directions leave [N, 3], of encoded rows."""
-        strangest = np.abs(encoded).max(axis=1)
-        centred = np.clip(encoded, -_FAR, _FAR) - np.array(self.centre)
-        directions, references = np.array(self.directions), np.array(self.references)
-        placed = centred @ directions
-        squares = (placed**2).sum(axis=1)[:, None] - 2 * placed @ references.T + (references**2).sum(axis=1)
-        nearest = np.partition(squares, min(_NEIGHBOURS, squares.shape[1]) - 1, axis=1)[:, :_NEIGHBOURS]
-        along = directions / np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
-        left = centred - (centred @ along) @ along.T
-        return np.column_stack([strangest, np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.linalg.norm(left, axis=1)])
-
-
-def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Generator) -> SupportPlan:
+def fit_support(
+    rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Generator, *, grouped: bool = False
+) -> SupportPlan:
     """Fit on one random half of the rows and calibrate on the other.
 
-    Columns that are neither number, time, truth value nor text are left out. Raises NotEnough for fewer than 200 rows
-    or no column that can be looked at.
+    ``grouped``: references are means of ten rows or more, so that the plan holds no row of the data. Columns that are
+    neither number, time, truth value nor text are left out. Raises NotEnough for fewer than 200 rows or no column that
+    can be looked at.
     """
     if rows.height < _LEAST_ROWS:
         raise NotEnough(f"needs at least {_LEAST_ROWS} rows that the model may have learned from, has {rows.height}")
@@ -159,20 +75,22 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
     described = _described(fitted, named, knots)
     if not described:
         raise NotEnough("no column that is a number, a time, a truth value or text")
-    whole = _encoded(described, fitted)
-    encoded = np.clip(whole, -_FAR, _FAR)
+    whole = Encoding(described).table(fitted)
+    encoded = np.clip(whole, -FAR, FAR)
     centre = encoded.mean(axis=0)
     directions = _directions(encoded - centre)
+    placed = (encoded - centre) @ directions
     drawn = np.sort(rng.permutation(half)[:_REFERENCES])
     rest = np.setdiff1d(np.arange(half), drawn)
     plan = SupportPlan(
         columns=described,
         centre=_short(centre),
         directions=tuple(_short(row) for row in directions),
-        references=tuple(_short(row) for row in (encoded[drawn] - centre) @ directions),
+        references=tuple(_short(row) for row in (_grouped(placed, rng) if grouped else placed[drawn])),
         usual=(1.0, 1.0, 1.0),
     )
-    usual = np.quantile(plan._parts(whole[rest if len(rest) > 100 else drawn]), 1 - OUTSIDE, axis=0)  # noqa: SLF001
+    others = whole if grouped else whole[rest if len(rest) > 100 else drawn]
+    usual = np.quantile(Strangeness(plan).parts(others), 1 - OUTSIDE, axis=0)
     first, second, third = (float(f"{max(one, 1e-6):.5g}") for one in usual)
     plan = msgspec.structs.replace(plan, usual=(first, second, third))
     strange = np.sort(plan.strangeness(other))
@@ -181,6 +99,21 @@ def fit_support(rows: pl.DataFrame, columns: Sequence[str], rng: np.random.Gener
     return msgspec.structs.replace(
         plan, grid=tuple(strange[ranks].tolist()), ranks=tuple(ranks.tolist()), rows=len(strange)
     )
+
+
+def _grouped(placed: Matrix, rng: np.random.Generator) -> Matrix:
+    """Means of groups of near rows [r, q], each of ten rows or more; the mean of all where there are no such groups."""
+    count = int(np.clip(len(placed) // (2 * _LEAST_GROUP), 1, _GROUPS))
+    means = placed[np.sort(rng.permutation(len(placed))[:count])]
+    sizes = np.zeros(count, dtype=np.int64)
+    for _ in range(_ROUNDS):
+        own = np.argmin((means**2).sum(axis=1) - 2 * placed @ means.T, axis=1)
+        sizes = np.bincount(own, minlength=len(means))
+        sums = np.zeros_like(means)
+        np.add.at(sums, own, placed)
+        means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], means)
+    kept = means[sizes >= _LEAST_GROUP]
+    return kept if len(kept) else placed.mean(axis=0, keepdims=True)
 
 
 def _described(fitted: pl.DataFrame, named: Sequence[str], most: int) -> tuple[SupportColumn, ...]:
@@ -215,6 +148,8 @@ def _ranked(known: NDArray[np.float64], most: int) -> tuple[tuple[float, ...], t
     at = np.bincount(place, weights=special.ndtri(chances)) / np.bincount(place)
     low, high = np.quantile(known, [0.25, 0.75])
     spread = max(float(high - low) / 1.35, float(knots[-1] - knots[0]) / 4)
+    if low == high:  # most cells are the same: those that are not tell how far the others lie
+        spread = max(spread, float(known.max() - known.min()) / 4)
     unit = max(spread, _LEAST_UNIT) if spread > 0 else 0.1 * max(abs(float(knots[0])), 1.0)
     return tuple(knots.tolist()), _short(at), unit
 
@@ -243,21 +178,6 @@ def _directions(centred: Matrix) -> Matrix:
     directions = np.zeros((width, len(kept)))
     directions[told] = vectors[:, kept] / np.sqrt(np.maximum(variances[kept], 0) + _FLOOR)
     return directions
-
-
-def _encoded(columns: Sequence[SupportColumn], rows: pl.DataFrame) -> Matrix:
-    table = iter(number_table(rows, [column.name for column in columns if column.knots]).T)
-    encoded = np.empty((rows.height, sum(column.width for column in columns)))
-    place = 0
-    for column in columns:
-        part = column.encode_numbers(next(table)) if column.knots else column.encode_text(rows[column.name])
-        encoded[:, place : place + column.width] = part
-        place += column.width
-    return encoded
-
-
-def _standard(flag: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
-    return np.asarray((flag - share) / np.sqrt(max(share * (1 - share), _LEAST_VARIANCE)), dtype=np.float64)
 
 
 def _short(values: NDArray[Any]) -> tuple[float, ...]:

@@ -10,8 +10,11 @@ is. A length of 0 is a raw request: one row of FP64, and every output comes back
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -109,7 +112,7 @@ def read_body(call: Call, inputs: Inputs, outputs: Outputs) -> Asked:
     if length == 0:
         return Asked("", [_raw_row(call.body, inputs)], dict.fromkeys(outputs.wanted(()), True))
     end = len(call.body) if length is None else length
-    request = _decoded(call.body[:end])
+    request = _decoded(call.body[:end], header=length is not None)
     inputs.refuse_crowd(len(request.inputs))
     tensors = _tensors(request.inputs, None if length is None else memoryview(call.body)[end:])
     return Asked(request.id or "", tensors, _wanted(request, outputs))
@@ -136,41 +139,67 @@ def write_body(answer: Answer, binary: Mapping[str, bool]) -> Reply:
 
 def _header_length(call: Call) -> int | None:
     """How long the JSON is where tensors follow it; None where the whole body is JSON."""
-    kind, length = b"", None
-    for name, value in call.headers:
-        if name == _HEADER:
-            if not _DIGITS.match(value) or int(value) > len(call.body):
-                found = value.decode("latin-1")[:40]
-                wanted = f"bytes of JSON, at most the {len(call.body):,} of the body"
-                problem = Problem(found, expected=wanted, where=_HEADER.decode())
-                raise Failure(400, "the header does not fit the body", problems=[problem])
-            length = int(value)
-        elif name == b"content-type":
-            kind = value.split(b";", 1)[0].strip().lower()
-    if kind not in {b"", b"application/json", b"text/json", b"application/octet-stream"} and not kind.endswith(
-        b"+json"
-    ):
+    kind = call.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+    said = call.headers.get(_HEADER)
+    if said is not None and (not _DIGITS.match(said) or int(said) > len(call.body)):
+        wanted = f"bytes of JSON, at most the {len(call.body):,} of the body"
+        problem = Problem(said.decode("latin-1")[:40], expected=wanted, where=_HEADER.decode())
+        raise Failure(400, "the header does not fit the body", problems=[problem])
+    known = {b"", b"application/json", b"text/json", b"application/octet-stream"}
+    if kind not in known and not kind.endswith(b"+json"):
         expected = "application/json, or application/octet-stream with binary tensors"
         problem = Problem(kind.decode("latin-1")[:60], expected=expected, where="content-type")
         raise Failure(415, "the body is not said to be JSON or tensors", problems=[problem])
-    return length
+    return None if said is None else int(said)
 
 
-def _decoded(body: bytes) -> Request:
-    """The JSON of a request; raises Failure 400."""
+def _decoded(body: bytes, *, header: bool) -> Request:
+    """The JSON of a request; raises Failure 400. ``header``: that is where its length was told."""
     try:
         return _decode(body)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at ")
         problem = Problem(what, where=where.strip("`").removeprefix("$.") or "body")
         raise Failure(400, "the request has another form", problems=[problem], next_step=_FORM) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if problems := _not_finite(body):
+            raise Failure(400, "the body is not JSON", problems=problems, next_step=_FORM) from error
         found = "empty" if not body.strip() else f"not JSON: {error}"
-        raise Failure(400, f"the body is {found}", next_step=_FORM) from error
-    except RecursionError as error:
-        raise Failure(400, "the body nests too deep", next_step=_FORM) from error
+        found = "nested too deep" if isinstance(error, RecursionError) else found
+        problem = Problem(found, expected="JSON", where="body")
+        if header:
+            wanted = "the bytes of the JSON that the tensors follow"
+            problem = Problem(f"{len(body):,} bytes are {found}", expected=wanted, where=_HEADER.decode())
+        raise Failure(400, "the body cannot be read", problems=[problem], next_step=_FORM) from error
 
 
+def _not_finite(body: bytes) -> list[Problem]:
+    """Where a body that would be JSON writes numbers that are none; empty for a body that is wrong in another way."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        return []
+    try:
+        plain = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    given = plain.get("inputs") if isinstance(plain, dict) else None
+    found: list[Problem] = []
+    for one in given if isinstance(given, list) else []:
+        if isinstance(one, dict) and isinstance(name := one.get("name"), str):
+            places = islice(_places(one.get("data"), f"{path(name)}.data"), _MOST_PROBLEMS - len(found))
+            found += [Problem(word, expected=_FINITE, where=where) for where, word in places]
+    return found
+
+
+def _places(data: Any, where: str) -> Iterator[tuple[str, str]]:
+    """The places of numbers that are not finite, and what they are."""
+    if isinstance(data, list):
+        for at, value in enumerate(data):
+            yield from _places(value, f"{where}[{at}]")
+    elif isinstance(data, float) and not math.isfinite(data):
+        yield where, "NaN" if math.isnan(data) else "Infinity"
+
+
+_FINITE = "a finite number; null where it may be missing"
 _FORM = 'send {"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}'
 
 

@@ -4,11 +4,13 @@ In: calls of ``inference.GRPCInferenceService``. Out: answers, or a status with 
 is refused over HTTP is refused here for the same reason; a call waits no longer than its own deadline; a message larger
 than the limit is never read whole; whoever sends raw tensors gets raw tensors, whoever sends typed ones typed ones.
 
-Needs the extra ``grpc``. Several workers may listen at one port: gRPC binds it with ``SO_REUSEPORT``.
+Needs the extra ``grpc``. Several workers may listen at one port, where that is asked for; otherwise a port that is
+taken is refused, which gRPC by itself would share.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -40,6 +42,9 @@ __all__ = ["GrpcServer"]
 _LOG = logging.getLogger(__name__)
 _LONGEST_DETAILS = 3_000
 _MOST_PROBLEMS = 100
+_GONE: Final = 499
+"""What a call is counted as whose caller did not wait for its answer."""
+
 _STATUS: Final = {
     401: StatusCode.UNAUTHENTICATED,
     404: StatusCode.NOT_FOUND,
@@ -86,10 +91,16 @@ class GrpcServer:
         self._handlers = (grpc.method_handlers_generic_handler(SERVICE, methods),)
         self._server: Any = None
 
-    async def start(self, address: str, *, credentials: grpc.ServerCredentials | None = None) -> int:
-        """Listens at ``host:port`` or ``unix:path``, and gives the port. Raises UsageError where it cannot."""
+    async def start(
+        self, address: str, *, credentials: grpc.ServerCredentials | None = None, shared: bool = False
+    ) -> int:
+        """Listens at ``host:port`` or ``unix:path``, and gives the port. Raises UsageError where it cannot.
+
+        ``shared``: others of ours may listen there, too, and each gets a part of the connections. Whoever asks for that
+        has made sure that the port is nobody else's.
+        """
         most = ("grpc.max_receive_message_length", self._web.limits.most_bytes)
-        server = aio.server(options=[most], handlers=self._handlers)
+        server = aio.server(options=[most, ("grpc.so_reuseport", int(shared))], handlers=self._handlers)
         try:
             if credentials is None:
                 port: int = server.add_insecure_port(address)
@@ -158,6 +169,9 @@ class _Method:
             status = failure.status
             await _abort(context, failure)
             raise
+        except asyncio.CancelledError:
+            status = _GONE
+            raise
         except Exception as error:  # its words may quote a row
             _LOG.error("%s failed: %s\n%s", self.name, type(error).__name__, "".join(format_tb(error.__traceback__)))
             await context.abort(StatusCode.INTERNAL, "the server met a fault of its own; next: look at its log")
@@ -209,8 +223,8 @@ def _parsed(request_class: Any, raw: bytes) -> Message:
         raise Failure(400, f"the message is no {request_class.DESCRIPTOR.name}") from error
 
 
-def _headers(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in metadata]
+def _headers(metadata: Iterable[tuple[str, str | bytes]]) -> dict[bytes, bytes]:
+    return {name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in metadata}
 
 
 async def _abort(context: aio.ServicerContext, failure: Failure) -> None:

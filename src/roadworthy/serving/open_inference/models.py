@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 
 from roadworthy.errors import Problem
+from roadworthy.serving.batching import Given
 from roadworthy.serving.calls import Failure
 from roadworthy.serving.open_inference.inputs import Inputs
 from roadworthy.serving.open_inference.outputs import Outputs
 from roadworthy.serving.open_inference.tensors import Tensor, short
-from roadworthy.serving.predicting import Given, answered
+from roadworthy.serving.predicting import answered
 from roadworthy.serving.service import Line, Service, State
 
 __all__ = ["Model", "Models", "TensorMetadata", "is_ready", "server_metadata"]

@@ -6,6 +6,7 @@ else to those who have a key; a model or version that is not in service is a 404
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from roadworthy.serving.calls import Call, Failure, Reply, Route, json_reply
@@ -19,6 +20,15 @@ __all__ = ["OpenInference"]
 _GET = ("GET", "HEAD")
 _POST = ("POST",)
 _START = "/v2/models/"
+
+
+class _Every(tuple[str, ...]):
+    """Of a model's paths each takes methods of its own, and refuses all others itself."""
+
+    __slots__ = ()
+
+    def __contains__(self, method: object) -> bool:
+        return True
 
 
 class OpenInference:
@@ -37,17 +47,18 @@ class OpenInference:
 
     def prefixes(self) -> dict[str, Route]:
         """The beginnings of paths: everything about a model."""
-        return {_START: Route("infer", (*_GET, *_POST), self._model)}
+        return {_START: Route("infer", _Every(), self._model)}
 
-    async def _model(self, service: Service, call: Call) -> Reply:
+    def _model(self, service: Service, call: Call) -> Reply | Coroutine[Any, Any, Reply]:
         name, version, verb = _parted(call.path)
         allowed = _POST if verb == "infer" else _GET
         if call.method not in allowed:
             headers = ((b"allow", ", ".join(allowed).encode()),)
-            raise Failure(405, f"this path takes {', '.join(allowed)}", headers=headers)
+            words = ", ".join(allowed)
+            raise Failure(405, f"this path takes {words}", headers=headers, next_step=f"send {words}")
         model = self._models.find(service, name, version)
         if verb == "infer":
-            return await _infer(service, call, model)
+            return _infer(service, call, model)
         return _model_ready(service, model) if verb == "ready" else json_reply(_metadata(model))
 
 
@@ -81,16 +92,16 @@ def _health(*, live: bool, ready: bool, status: int) -> Reply:
     return json_reply({"live": live, "ready": ready}, status)
 
 
-async def _live(service: Service, _call: Call) -> Reply:
+def _live(service: Service, _call: Call) -> Reply:
     return _health(live=True, ready=is_ready(service), status=200)
 
 
-async def _ready(service: Service, _call: Call) -> Reply:
+def _ready(service: Service, _call: Call) -> Reply:
     ready = is_ready(service)
     return _health(live=True, ready=ready, status=200 if ready else 503)
 
 
-async def _server(_service: Service, _call: Call) -> Reply:
+def _server(_service: Service, _call: Call) -> Reply:
     return json_reply(server_metadata())
 
 

@@ -20,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from roadworthy.transforms.aggregates import exact
+from roadworthy.transforms.aggregates.forms import form_of
 from roadworthy.transforms.aggregates.looks import Function, Look, Ratio
 
 __all__ = ["ROW", "compute"]
@@ -130,17 +131,10 @@ class _Past:
 
     def _events(self, look: Look) -> tuple[NDArray[np.bool_], NDArray[np.float64] | NDArray[np.int64] | None]:
         """Per row: whether it is an event, and its value (0 where it is none)."""
-        condition = pl.lit(value=True) if look.where is None else look.where.fill_null(value=False)
-        if look.value is None or look.function is Function.COUNT:
-            known = pl.lit(value=True) if look.value is None else look.value.is_not_null()
-            return self._read(known & condition)[0], None
-        if look.function is Function.SECONDS_SINCE_LAST:
-            value = look.value.cast(pl.Datetime("us")).to_physical()
-            event = value.is_not_null() & condition
-        else:
-            value = look.value.cast(pl.Float64) + 0.0  # negative zero becomes zero
-            event = (value.is_finite() & condition).fill_null(value=False)
-        events, values = self._read(event, value.fill_null(0))
+        form = form_of(look)
+        if form.value is None:
+            return self._read(form.event)[0], None
+        events, values = self._read(form.event, form.value.fill_null(0))
         return events, values
 
     def _read(self, *columns: pl.Expr) -> list[NDArray[Any]]:
