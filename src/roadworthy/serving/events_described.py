@@ -16,13 +16,12 @@ __all__ = ["event_path"]
 _CODES = ("400", "401", "408", "413", "415", "422", "429", "503", "504")
 
 
-def event_path(engine: Engine, refusals: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The path item by its path. ``refusals`` are the error responses by status."""
+def event_path(engine: Engine, columns: dict[str, Any], refusals: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The path item by its path. ``columns`` are their schemas, ``refusals`` the error responses by status."""
     if engine.reader.past is None:
         return {}
-    columns = engine.contract.contract.columns
     needed = sorted(engine.reader.past.layout.columns)
-    row = {"type": "object", "additionalProperties": False, "properties": {name: {} for name in columns}}
+    row = {"type": "object", "additionalProperties": False, "properties": columns}
     row["required"] = needed
     name = {"type": ["string", "null"], "minLength": 1, "maxLength": LONGEST_ID}
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": MOST_ROWS}

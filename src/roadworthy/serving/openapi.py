@@ -13,7 +13,7 @@ from roadworthy.records.contract import ColumnContract, ColumnType, MissingPolic
 from roadworthy.serving.calls import Call, Reply, json_reply
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.events_described import event_path
-from roadworthy.serving.fields import Field
+from roadworthy.serving.fields import Field, field_of
 from roadworthy.serving.labels_described import label_path, label_schemas
 from roadworthy.serving.open_inference.described import inference_paths, inference_schemas
 from roadworthy.serving.open_inference.models import Model
@@ -72,7 +72,7 @@ def describe(line: Line, name: str, *, keyed: bool = False) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": _predict()},
             "/feedback": label_path(refusals),
-            **event_path(engine, refusals),
+            **event_path(engine, _columns(engine), refusals),
             "/livez": {"get": _looked("live", "Whether the process lives", "Liveness", open_=True)},
             "/readyz": {"get": _readyz()},
             "/metrics": {"get": _metrics()},
@@ -111,6 +111,12 @@ def _properties(engine: Engine) -> dict[str, Any]:
     found |= {name: {"description": "who or when; not read by the model"} for name in engine.reader.kept}
     found |= {name: {"description": "not read by the model"} for name in engine.reader.ignored}
     return {"properties": found, "required": list(engine.reader.required)}
+
+
+def _columns(engine: Engine) -> dict[str, Any]:
+    """Every column of the contract as an event has it: null only where the contract lets it lack."""
+    columns = engine.contract.contract.columns
+    return {name: _field(field_of(name, column, required=True), column) for name, column in columns.items()}
 
 
 def _field(field: Field, column: ColumnContract | None) -> dict[str, Any]:

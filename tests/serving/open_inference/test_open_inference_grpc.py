@@ -390,7 +390,7 @@ def test_a_call_that_is_cancelled_is_no_fault_of_ours(engine: Engine, monkeypatc
             await asyncio.sleep(0.01)
         text = web.service.metrics.text({}).decode()
         assert 'route="grpc",code="500"' not in text
-        assert 'route="grpc",code="408"} 1' in text
+        assert 'route="grpc",code="499"} 1' in text
 
     served(engine, test)
 
