@@ -79,8 +79,6 @@ def hash_one(text: str) -> str:
     return f"hash of {len(text)}"
 
 
-
-
 @dataclass
 class Edge:
     """The handler before a contract, without the rest of the server."""
@@ -96,9 +94,10 @@ class Edge:
         service = cast("Service", _Line(self.contract))
         try:
             call = Call("POST", "/feedback", fields, data, time.perf_counter() + 5)
-            return await cast("Any", self.handler(service, call))
+            reply: Reply = await cast("Any", self.handler(service, call))
         except Failure as failure:
             return failure.reply()
+        return reply
 
     def one(self, body: Any, **headers: str) -> tuple[int, Any]:
         reply = asyncio.run(self.post(body, {name.replace("_", "-"): value for name, value in headers.items()}))

@@ -374,8 +374,9 @@ def test_a_fault_of_our_own_is_an_answer_in_the_common_form_and_quotes_nothing(
 
     counted: list[tuple[str, int]] = []
     metrics = SimpleNamespace(request=lambda route, code, _seconds: counted.append((route, code)))
+    line = SimpleNamespace(batcher=SimpleNamespace(crowded=lambda: False))
     web = Web(routes={"/faulty": Route("other", ("GET",), faulty)})
-    web.service = cast("Any", SimpleNamespace(in_flight=0, metrics=metrics))
+    web.service = cast("Any", SimpleNamespace(in_flight=0, metrics=metrics, line=line))
     answer = asyncio.run(_by_itself(web, b"GET /faulty HTTP/1.1\r\nhost: x\r\n\r\n", until=b"}"))
     assert answer.startswith(b"HTTP/1.1 500")
     assert "error" in json.loads(answer.partition(b"\r\n\r\n")[2])

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from roadworthy.adapters.http_heads import length_of
 
+from roadworthy.adapters.http_heads import length_of
 from roadworthy.serving.batching import Batcher, Overloaded, Run
 from roadworthy.serving.engine import Cost
 

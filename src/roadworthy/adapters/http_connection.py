@@ -12,14 +12,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum, auto
-from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import unquote_to_bytes
 
 import httptools
+
+from roadworthy.adapters.http_heads import Fields, Replied, length_of, path_of, written
 
 __all__ = ["MOST_HEAD", "App", "Connection", "Fields", "Phase", "Replied", "Watched"]
 
@@ -28,12 +27,6 @@ MOST_HEAD = 65_536
 
 _LINGER_S = 2.0
 _LARGE = 1 << 16  # bytes of a body that is not read before it is known to be wanted
-
-Fields = Mapping[bytes, bytes]
-"""Header fields by their names in small letters; fields that came several times are one, with commas."""
-
-Replied = tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]
-"""Status, body, and header fields beside ``content-length`` and ``connection``."""
 
 
 class App(Protocol):
@@ -61,8 +54,16 @@ class App(Protocol):
         """Calls ``answer`` once, now or later. ``begun`` is by ``time.perf_counter``. It must not raise."""
         ...
 
+    def crowded(self) -> bool:
+        """Whether there is more to do than can be done in time. Asked at every read."""
+        ...
+
     def refusal(self, method: str, path: str, headers: Fields) -> Replied | None:
         """The answer where it is clear from the head that the body would be read in vain."""
+        ...
+
+    def turned_away(self, head: bytes) -> bytes | None:
+        """The whole answer to a request that is not read, because there are too many; None: read it as any."""
         ...
 
     def unread(self, status: int, length: int | None = None) -> Replied:
@@ -72,7 +73,6 @@ class App(Protocol):
 
 _USUAL: Final = ((b"content-type", b"application/json"),)
 _USUAL_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-_LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
 _OK: Final = 200
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in parts of any size."""
-        if self.deaf:
+        if self.deaf or (self._app.crowded() and self._turned_away(data)):
             return
         if len(data) > MOST_HEAD and self.phase is not _BODY and data.find(b"\r\n\r\n", 0, MOST_HEAD) < 0:
             self._give_up(self._app.unread(431))
@@ -173,6 +173,19 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD:
                 self._give_up(self._app.unread(431))
+
+    def _turned_away(self, data: bytes) -> bool:
+        """Whether this is one whole request, by itself, that was answered without being read: that is much cheaper."""
+        end = data.find(b"\r\n\r\n")
+        head = data[:end]
+        if length_of(head) != len(data) - end - 4 or not self.idle or self._head_bytes or self._server.ending:
+            return False
+        answer = self._app.turned_away(head)
+        if answer is None:
+            return False
+        self.fresh, self.since = False, time.perf_counter()
+        self._transport.write(answer)
+        return True
 
     def eof_received(self) -> bool:
         """Who has said all may still wait for answers; TLS knows no half of a connection."""
@@ -264,10 +277,10 @@ class Connection(asyncio.Protocol):
         if last:
             self.deaf = True
         if self.busy:
-            self._queue.append(_Asked(method, _path(self._url), self._headers, self._body, self._begun, last))
+            self._queue.append(_Asked(method, path_of(self._url), self._headers, self._body, self._begun, last))
             self._pause()
         else:
-            self._ask(method, _path(self._url), self._headers, self._body, self._begun, last)
+            self._ask(method, path_of(self._url), self._headers, self._body, self._begun, last)
 
     def _without_host(self, headers: Fields) -> bool:
         """Whether a request names two hosts, or none although it is HTTP/1.1 (RFC 9112, 3.2)."""
@@ -279,7 +292,7 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode("latin-1")
         if length is not None and length > app.most_bytes:
             self._give_up(app.unread(413, length))
-        elif (refusal := app.refusal(method, _path(self._url), self._headers)) is not None:
+        elif (refusal := app.refusal(method, path_of(self._url), self._headers)) is not None:
             self._give_up(refusal)
         elif self._headers.get(b"expect", b"").lower() == b"100-continue" and not self.busy:
             self._transport.write(_CONTINUE)
@@ -300,7 +313,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(_USUAL_HEAD % (len(body), body))
         else:
             last = self._last or self._server.ending
-            self._write(reply, bare=self._bare, last=last)
+            self._transport.write(written(reply, bare=self._bare, last=last))
             if last:
                 self._end()
         self.since = time.perf_counter()
@@ -315,18 +328,10 @@ class Connection(asyncio.Protocol):
             if isinstance(found, _Asked):
                 self._ask(*found)
             else:
-                self._write(found)
+                self._transport.write(written(found, bare=False, last=True))
                 self._linger()
         self._draining = False
         self._resume()
-
-    def _write(self, reply: Replied, *, bare: bool = False, last: bool = True) -> None:
-        status, body, headers = reply
-        lines = [_LINES[status], *(b"%b: %b\r\n" % field for field in headers), b"content-length: %d\r\n" % len(body)]
-        if last:
-            lines.append(b"connection: close\r\n")
-        lines += [b"\r\n", b"" if bare else body]
-        self._transport.write(b"".join(lines))
 
     def _no_more(self) -> None:
         """Nothing that comes from now on is read; the connection ends with the answers to what was."""
@@ -388,17 +393,3 @@ class Connection(asyncio.Protocol):
         if self._paused and not self.stalled and not self._queue and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
-
-
-@lru_cache(maxsize=256)
-def _path(url: bytes) -> str:
-    """The path of a request's target, decoded, without its query.
-
-    >>> _path(b"/v2/models/m%20n/infer?x=1"), _path(b"http://host/predict"), _path(b"*")
-    ('/v2/models/m n/infer', '/predict', '*')
-    """
-    try:
-        raw = httptools.parse_url(url).path or b""
-    except httptools.HttpParserInvalidURLError:
-        raw = url
-    return unquote_to_bytes(raw).decode("utf-8", "replace")

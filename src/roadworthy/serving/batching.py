@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 INLINE_S = 0.001
-"""A model whose run of one row takes longer than this is not asked on the event loop."""
+"""A model whose run of one row takes longer than this, or may take any time, is not asked on the event loop."""
 
 _INLINE_BATCH_S = 0.02
 """Nor is a batch that takes longer than this, however cheap a row is."""
@@ -52,6 +52,16 @@ _PATIENCE_S = 0.02
 _PATIENCE_RUNS = 3
 _HANG_S, _HANG_RUNS = 1.0, 20
 _MOST_LEFT_BEHIND = 3
+_INLINE_PATIENCE_S = 0.002
+_LEAST_INLINE = 64
+"""Requests that one turn of the event loop always takes in, whatever they cost."""
+
+_BURST = 512
+"""Requests that a turn takes in after one that was not full: what a pause of the machine has left standing."""
+
+_LEARNS, _MOST_SLOWER = 0.2, 1_000.0
+"""How fast the cost of a dear run is learnt anew, and by how much at most: machines and rows change."""
+
 _LATE = "the caller's time was over while the model ran"
 
 
@@ -136,13 +146,17 @@ class Batcher:
         self._waiting: list[Ticket] = []
         self.waiting_rows = 0
         self._busy_until = 0.0
-        self.inline = cost.of(1) <= INLINE_S
+        self.inline = cost.steady and cost.of(1) <= INLINE_S
         self._busy = False
         self._unhurried = (_PATIENCE_S - cost.per_run) / max(cost.per_row, 1e-9)
         self._seen = 0
         self._crowd = False
         self._number = 0
         self._left_behind: set[int] = set()
+        self._since = self._begun = 0.0
+        self._slower = 1.0
+        self._request_s = 0.0001
+        self._most = _BURST
 
     def submit(self, id_: str, rows: Sequence[Row], until: float, tell: Tell) -> None:
         """Puts rows in the queue; raises Overloaded. ``tell`` is told later, and never before this returns."""
@@ -150,23 +164,57 @@ class Batcher:
             self._admit(len(rows), until)
         if not self._waiting and not self._busy:
             self._loop.call_soon(self._gather)
+            self._since = time.perf_counter()
         self._waiting.append(Ticket(id_, rows, until, tell))
         self.waiting_rows += len(rows)
 
     def refuse_crowd(self) -> None:
         """Raises Overloaded where any request would wait too long: before its body costs anything."""
-        if self._busy or self.waiting_rows > self._unhurried:
-            self._admit(1, math.inf)
+        if self.crowded():
+            raise Overloaded(self.wait() + self._takes(1))
+
+    def crowded(self) -> bool:
+        """Whether any request would wait too long now.
+
+        Before a cheap model requests wait for the event loop more than for the model: what one turn of it takes in is
+        bounded by what a request costs in all, as the last turns showed. What a flood brings beyond that is refused
+        while it is read, so that it never stands in the way of what was taken in.
+        """
+        if not self._busy:
+            return len(self._waiting) >= self._most or self.waiting_rows > self._unhurried
+        return self.wait() > self._patience()
+
+    def wait(self) -> float:
+        """Seconds until everything that is here is done."""
+        if not self._busy:
+            return len(self._waiting) * self._request_s
+        wait = self._takes(self.waiting_rows) if self.waiting_rows else 0.0
+        return wait + max(self._busy_until - time.perf_counter(), 0.0)
+
+    def _patience(self) -> float:
+        return max(_PATIENCE_S, _PATIENCE_RUNS * self._takes(1))
+
+    def _takes(self, rows: int) -> float:
+        """Seconds of a run, as it was measured at the start and as runs have gone since."""
+        return self.cost.of(rows) * self._slower
+
+    def _learn(self, requests: int) -> None:
+        """What a request of this turn cost, from the first that was read until the last was answered."""
+        if requests >= _LEAST_INLINE // 4:
+            took = (time.perf_counter() - self._since) / requests
+            self._request_s += 0.1 * (min(took, 0.01) - self._request_s)
+        most = max(_LEAST_INLINE, int(_INLINE_PATIENCE_S / self._request_s))
+        self._most = most if requests >= most else _BURST
 
     def _admit(self, rows: int, until: float) -> None:
         """Refuses what would wait too long: behind the run that is on and all runs that wait already."""
-        wait = self.cost.of(self.waiting_rows) if self.waiting_rows else 0.0
+        wait = self._takes(self.waiting_rows) if self.waiting_rows else 0.0
         if self._busy:
             wait += max(self._busy_until - time.perf_counter(), 0.0)
-        patience = max(_PATIENCE_S, _PATIENCE_RUNS * self.cost.of(1))
-        late = time.perf_counter() + wait + self.cost.of(rows) - until
+        patience = self._patience()
+        late = time.perf_counter() + wait + self._takes(rows) - until
         if wait > patience or late > 0:
-            raise Overloaded(max(wait - patience, late, 0.0) + self.cost.of(rows))
+            raise Overloaded(max(wait - patience, late, 0.0) + self._takes(rows))
 
     def _gather(self) -> None:
         """Reads on while there is more to read: the event loop is busy, so nobody waits for nothing."""
@@ -187,6 +235,7 @@ class Batcher:
         rows = tickets[0].rows if len(tickets) == 1 else [row for ticket in tickets for row in ticket.rows]
         if self.inline and self.cost.of(len(rows)) <= _INLINE_BATCH_S:
             self._deliver(tickets, self._ran(rows))
+            self._learn(len(tickets))
             return
         for ticket in tickets:
             self._loop.call_later(max(ticket.until - time.perf_counter(), 0.0), ticket.refuse, DeadlinePassed(_LATE))
@@ -196,8 +245,9 @@ class Batcher:
         """Runs rows in a thread, watched; a daemon, so that a run that never comes back keeps no process alive."""
         self._busy = True
         self._number += 1
-        expected = self.cost.of(len(rows))
-        self._busy_until = time.perf_counter() + expected
+        expected = self._takes(len(rows))
+        self._begun = time.perf_counter()
+        self._busy_until = self._begun + expected
         watch = self._loop.call_later(max(_HANG_S, _HANG_RUNS * expected), self._leave, self._number, tickets, rows)
         words = (self._number, watch, tickets, rows)
         threading.Thread(target=self._in_thread, args=words, name="model", daemon=True).start()
@@ -213,6 +263,9 @@ class Batcher:
             self._left_behind.discard(number)
             return
         self._busy = False
+        rows = sum(len(ticket.rows) for ticket in tickets)
+        times = (time.perf_counter() - self._begun) / max(self.cost.of(rows), 1e-6)
+        self._slower += _LEARNS * (min(max(times, 0.5), _MOST_SLOWER) - self._slower)
         self._deliver(tickets, run)
         self._start()
 

@@ -25,6 +25,7 @@ from roadworthy.errors import BundleError, ModelError
 from roadworthy.formats.bundle import OpenBundle, read_constant
 from roadworthy.graphs.fuse import MISSING, NUMBERS
 from roadworthy.graphs.golden import golden_frame, read_golden, require_same
+from roadworthy.graphs.loops import has_loop
 from roadworthy.graphs.runner import Feed
 from roadworthy.records.contract import Contract
 from roadworthy.records.project import Task
@@ -60,10 +61,14 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds that a run of n rows takes: ``per_row``·n + ``per_run``, as measured on this machine."""
+    """Seconds that a run of n rows takes: ``per_row``·n + ``per_run``, as measured on this machine.
+
+    ``steady``: it is the same for every row. A graph with a loop may run for ever on one.
+    """
 
     per_row: float
     per_run: float
+    steady: bool = True
 
     def of(self, rows: int) -> float:
         """Seconds of one run."""
@@ -100,7 +105,7 @@ class Engine:
         self._golden = read_golden(bundle.parts.reference)
         self._golden_arrays = arrays_of_frame(golden_frame(self._golden), self.reader)
         require_same(self._golden, self._scored(self._golden_arrays))
-        self.cost = self._measured()
+        self.cost = self._measured(steady=not has_loop(bundle.parts.model))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -168,7 +173,7 @@ class Engine:
         except (BundleError, ModelError):
             return False
 
-    def _measured(self) -> Cost:
+    def _measured(self, *, steady: bool) -> Cost:
         """The cost of a run, from golden rows repeated; the median of several, after one that warms."""
         seconds = []
         golden = len(self._golden.scores)
@@ -179,7 +184,7 @@ class Engine:
             run(arrays)
             seconds.append(median(_timed(run, arrays) for _ in range(_REPEATS)))
         per_row = max((seconds[1] - seconds[0]) / (_PROBES[1] - _PROBES[0]), 0.0)
-        return Cost(per_row, max(seconds[0] - per_row, 0.0))
+        return Cost(per_row, max(seconds[0] - per_row, 0.0), steady)
 
 
 def _shown(value: Any, part: Part) -> Any:

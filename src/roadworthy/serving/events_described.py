@@ -29,7 +29,7 @@ def event_path(engine: Engine, columns: dict[str, Any], refusals: dict[str, dict
         {"type": "object", "properties": {"row": row, "id": name}, "required": ["row"], "additionalProperties": False},
         {
             "type": "object",
-            "properties": {"rows": rows, "ids": {"type": "array", "items": name}},
+            "properties": {"rows": rows, "ids": {"type": ["array", "null"], "items": name}},
             "required": ["rows"],
             "additionalProperties": False,
         },

@@ -76,6 +76,11 @@ class Metrics:
         own[first + bisect_left(SECONDS, seconds)] += 1
         own[first + len(SECONDS) + 1] += seconds
 
+    def turned_away(self, route: str) -> None:
+        """One request that was answered with 429 before it was read, in no time that could be told."""
+        self._own[self._codes[route, 429]] += 1
+        self._own[self._buckets[route]] += 1
+
     def count(self, name: str, by: float = 1) -> None:
         """Adds to a counter."""
         self._own[self._places[name]] += by

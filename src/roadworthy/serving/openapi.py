@@ -136,6 +136,8 @@ def _field(field: Field, column: ColumnContract | None) -> dict[str, Any]:
         schema["enum"] = [*column.allowed, *([None] if nullable else [])]
     if column.type is ColumnType.TIME:
         schema["format"] = "date-time"
+    if not nullable and kind == "string" and not column.allowed:
+        schema |= {"minLength": 1, "pattern": r"\S"}  # a blank text is a missing one
     if column.pattern:
         schema["pattern"] = f"^(?:{column.pattern})$"
     return schema

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from roadworthy.errors import Problem, RoadworthyError
-from roadworthy.serving.calls import Call, Failure, Headers, Later, Reply, Route, json_reply, reply_to
+from roadworthy.serving.batching import Overloaded, retry_after
+from roadworthy.serving.calls import Call, Failure, Headers, Later, Reply, Route, failure_of, json_reply, reply_to
 from roadworthy.serving.hosts import Hosts
 from roadworthy.serving.keys import KeyRing
 from roadworthy.serving.predicting import predict
@@ -25,6 +26,14 @@ from roadworthy.serving.service import Service, State
 
 __all__ = ["Limits", "Web"]
 
+_FOR_THE_MODEL = ((b"POST /predict ", "predict"), (b"POST /v2/models/", "infer"))
+_TOO_MUCH = failure_of(Overloaded(0.0)).reply().body
+_CROWDED_HEAD = (
+    b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\nretry-after: " % len(_TOO_MUCH)
+)
+_CROWDED = (_CROWDED_HEAD, b"\r\n\r\n" + _TOO_MUCH)
+_AT_ONCE = b"1".join(_CROWDED)
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -117,6 +126,20 @@ class Web:
         except RoadworthyError as error:
             return self._counted(reply_to(error))
         return None
+
+    def crowded(self) -> bool:
+        """Whether the model has all that it can do in time."""
+        return self.service is not None and self.service.line.batcher.crowded()
+
+    def turned_away(self, head: bytes) -> bytes | None:
+        """The answer, whole, to a request for the model while there are too many; None for any other."""
+        service = self.service
+        label = next((label for start, label in _FOR_THE_MODEL if head.startswith(start)), "")
+        if not label or service is None:
+            return None
+        service.metrics.turned_away(label)
+        wait = service.line.batcher.wait()
+        return _AT_ONCE if wait <= 1 else retry_after(wait).encode().join(_CROWDED)
 
     def unread(self, status: int, length: int | None = None) -> Reply:
         """The answer to what never became a request. ``length`` is how long its body was said to be."""
