@@ -38,8 +38,8 @@ def _beyond_schemas(case: Any, problem: dict[str, str]) -> bool:
     found, where = problem["found"], problem["where"]
     if found in BEYOND:
         return True
-    if path == "/predict":  # a rule across columns
-        return found.startswith("rule: ")
+    if path in {"/predict", "/events"} and found.startswith("rule: "):  # across columns
+        return True
     if path == "/feedback":  # the same key came before with another body; an instant that its zone leads out of years
         edge = where.endswith(".time") and any(f'"{year}-' in json.dumps(case.body) for year in ("0001", "9999"))
         return where == "idempotency-key" or edge
