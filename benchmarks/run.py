@@ -37,6 +37,7 @@ QUICK: dict[str, list[str]] = {
     "refer": ["--repetitions", "3"],
     "soak": ["--minutes", "0.5", "--swap-s", "3"],
     "outage": ["--seconds", "3"],
+    "overload": ["--seconds", "1", "--model", "mlp"],
 }
 """Every benchmark in the order in which they run, with what makes it small."""
 

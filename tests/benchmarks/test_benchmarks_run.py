@@ -24,6 +24,7 @@ TINY = {
     "refer": ["--repetitions", "2"],
     "soak": ["--minutes", "0.33", "--workers", "1", "--versions", "2", "--swap-s", "4", "--rows", "1500"],
     "outage": ["--seconds", "2", "--rate", "50", "--rows", "1500"],
+    "overload": ["--seconds", "0.5", "--model", "mlp"],
 }
 EXPECTED = {
     "start": "`roadworthy --help`",
@@ -38,6 +39,7 @@ EXPECTED = {
     "conformal": "| three classes |",
     "refer": "planted rows outside",
     "outage": "| answers that the log lacks | 0 | 0 of ",
+    "overload": "| flood 1.5 x |",
     "soak": "| answers that were not as they should be | 0 | 0 |",
 }
 
@@ -56,7 +58,7 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
 
 
 def test_run_knows_every_benchmark() -> None:
-    others = {"run", "result", "processes", "populations", "soak_requests"}
+    others = {"run", "result", "processes", "populations", "soak_requests", "load", "load_projects"}
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - others
     assert scripts == set(TINY)
     listed = subprocess.run(

@@ -48,8 +48,8 @@ MOST_BATCH = 1_024
 """Rows of one run, unless one request alone has more."""
 
 _LOG = logging.getLogger(__name__)
-_PATIENCE_S = 0.02
-_PATIENCE_RUNS = 3
+_PATIENCE_S = 0.01
+_PATIENCE_RUNS = 2
 _HANG_S, _HANG_RUNS = 1.0, 20
 _MOST_LEFT_BEHIND = 3
 _INLINE_PATIENCE_S = 0.002
