@@ -52,7 +52,10 @@ _PATIENCE_S = 0.01
 _PATIENCE_RUNS = 2
 _HANG_S, _HANG_RUNS = 1.0, 20
 _MOST_LEFT_BEHIND = 3
-_INLINE_PATIENCE_S = 0.002
+_INLINE_PATIENCE_S = 0.008
+_ENOUGH = 48
+"""Rows behind which a run of a cheap model costs next to nothing a row: nothing more is read before it."""
+
 _LEAST_INLINE = 64
 """Requests that one turn of the event loop always takes in, whatever they cost."""
 
@@ -218,7 +221,7 @@ class Batcher:
 
     def _gather(self) -> None:
         """Reads on while there is more to read: the event loop is busy, so nobody waits for nothing."""
-        if self.inline and self._seen < self.waiting_rows < MOST_BATCH and (self._crowd or self.waiting_rows > 1):
+        if self.inline and self._seen < self.waiting_rows < _ENOUGH and (self._crowd or self.waiting_rows > 1):
             self._seen = self.waiting_rows
             self._loop.call_soon(self._gather)
             return
