@@ -41,7 +41,7 @@ PARTS = "parts.parquet"
 
 STAGE_NUMBERS = {
     "clean": 1,
-    "features": 1,
+    "features": 2,
     "split": 1,
     "train": 1,
     "validate": 4,
