@@ -12,63 +12,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple, Protocol
 
 import httptools
 
+from roadworthy.adapters.http_app import App
 from roadworthy.adapters.http_heads import Fields, Replied, length_of, path_of, written
 
-__all__ = ["MOST_HEAD", "App", "Connection", "Fields", "Phase", "Replied", "Watched"]
+__all__ = ["MOST_HEAD", "Connection", "Phase", "Watched"]
 
 MOST_HEAD = 65_536
 """Bytes of a request's head."""
 
 _LINGER_S = 2.0
+_AT_ONCE = 32  # requests of one connection that are answered before others have their turn
 _LARGE = 1 << 16  # bytes of a body that is not read before it is known to be wanted
-
-
-class App(Protocol):
-    """What answers."""
-
-    @property
-    def most_bytes(self) -> int:
-        """Bytes of a body."""
-        ...
-
-    @property
-    def body_s(self) -> float:
-        """Seconds until a request is there."""
-        ...
-
-    def take(  # noqa: PLR0917 - called for every request: names would cost
-        self,
-        method: str,
-        path: str,
-        headers: Fields,
-        body: bytes,
-        begun: float,
-        answer: Callable[[Replied], None],
-    ) -> None:
-        """Calls ``answer`` once, now or later. ``begun`` is by ``time.perf_counter``. It must not raise."""
-        ...
-
-    def crowded(self) -> bool:
-        """Whether there is more to do than can be done in time. Asked at every read."""
-        ...
-
-    def refusal(self, method: str, path: str, headers: Fields) -> Replied | None:
-        """The answer where it is clear from the head that the body would be read in vain."""
-        ...
-
-    def turned_away(self, head: bytes) -> bytes | None:
-        """The whole answer to a request that is not read, because there are too many; None: read it as any."""
-        ...
-
-    def unread(self, status: int, length: int | None = None) -> Replied:
-        """The answer to what never became a request; ``length`` is how long its body was said to be."""
-        ...
 
 
 _USUAL: Final = ((b"content-type", b"application/json"),)
@@ -121,7 +80,7 @@ class Connection(asyncio.Protocol):
         self.since = time.perf_counter()
         self._begun = 0.0
         self._heard = False
-        self._head_bytes = self._size = 0
+        self._head_bytes = self._size = self._fields = 0
         self._length: int | None = 0
         self._url, self._body = b"", b""
         self._grown: bytearray | None = None
@@ -131,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._bare = self._last = False
         self._queue: deque[_Asked | Replied] = deque()
         self._draining = False
+        self._at_once = 0
         # the connection
         self.fresh = True
         self.stalled = self._paused = False
@@ -159,16 +119,19 @@ class Connection(asyncio.Protocol):
         """Bytes, in parts of any size."""
         if self.deaf or (self._app.crowded() and self._turned_away(data)):
             return
-        if len(data) > MOST_HEAD and self.phase is not _BODY and data.find(b"\r\n\r\n", 0, MOST_HEAD) < 0:
+        if len(data) > MOST_HEAD and self.phase is _NONE and data.find(b"\r\n\r\n", 0, MOST_HEAD) < 0:
             self._give_up(self._app.unread(431))
             return
         self._heard = False
+        self._at_once = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._no_more()  # what follows is another protocol; the request itself is answered as any other
         except httptools.HttpParserError:
             self._give_up(self._app.unread(400))
+        if self._queue and not self.busy:
+            self._server.loop.call_soon(self._drain)
         if not self._heard:  # a head, or what follows a body in chunks: neither is bounded by anybody else
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD:
@@ -178,7 +141,13 @@ class Connection(asyncio.Protocol):
         """Whether this is one whole request, by itself, that was answered without being read: that is much cheaper."""
         end = data.find(b"\r\n\r\n")
         head = data[:end]
-        if length_of(head) != len(data) - end - 4 or not self.idle or self._head_bytes or self._server.ending:
+        if (
+            end < 0
+            or length_of(head) != len(data) - end - 4
+            or not self.idle
+            or self._head_bytes
+            or self._server.ending
+        ):
             return False
         answer = self._app.turned_away(head)
         if answer is None:
@@ -202,6 +171,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Answers were fetched."""
         self.stalled = False
+        if self._queue and not self.busy:
+            self._drain()
         self._resume()
 
     # --- what the parser tells ------------------------------------------------------------------------------------
@@ -210,7 +181,7 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         self.phase, self.fresh = _HEAD, False
         self._begun = self.since = time.perf_counter()
-        self._url, self._body, self._size, self._headers = b"", b"", 0, {}
+        self._url, self._body, self._size, self._headers, self._fields = b"", b"", 0, {}, 0
 
     def on_url(self, url: bytes) -> None:
         """A part of its target."""
@@ -220,6 +191,10 @@ class Connection(asyncio.Protocol):
         """A header field."""
         if self.phase is not _HEAD:
             return  # what stands behind a body in chunks
+        self._fields += len(name) + len(value)
+        if self._fields > MOST_HEAD:
+            self._give_up(self._app.unread(431))
+            return
         name = name.lower()
         headers = self._headers
         headers[name] = value if name not in headers else headers[name] + b", " + value
@@ -270,13 +245,13 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         if self._grown is not None:
             self._body, self._grown = bytes(self._grown), None
-        last = not parser.should_keep_alive()
+        last = not parser.should_keep_alive() or parser.should_upgrade()
         if b"connection" in self._headers and parser.get_http_version() == "1.0":
             last = True
         method = parser.get_method().decode("latin-1")
         if last:
             self.deaf = True
-        if self.busy:
+        if self.busy or self.stalled or self._queue or self._at_once >= _AT_ONCE:
             self._queue.append(_Asked(method, path_of(self._url), self._headers, self._body, self._begun, last))
             self._pause()
         else:
@@ -301,6 +276,7 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, method: str, path: str, headers: Fields, body: bytes, begun: float, last: bool) -> None:  # noqa: FBT001, PLR0917 - as ``App.take``
         self.busy, self._last, self._bare = True, last, method == "HEAD"
+        self._at_once += 1
         self._app.take(method, path, headers, body, begun, self._answer)
 
     def _answer(self, reply: Replied) -> None:
@@ -312,18 +288,23 @@ class Connection(asyncio.Protocol):
         if status == _OK and headers == _USUAL and not (self._last or self._bare or self._server.ending):
             self._transport.write(_USUAL_HEAD % (len(body), body))
         else:
-            last = self._last or self._server.ending
+            last = self._last or (self._server.ending and not self._queue)
             self._transport.write(written(reply, bare=self._bare, last=last))
             if last:
                 self._end()
         self.since = time.perf_counter()
-        if self._queue and not self._draining:
+        if self._queue:
             self._drain()
 
     def _drain(self) -> None:
-        """What waits, one after the other; an answer that is there at once makes no deeper stack."""
-        self._draining = True
-        while self._queue and not self.busy and not self.gone:
+        """What waits, one after the other; others have their turn after some, and nothing is written in vain."""
+        if self._draining:
+            return
+        self._draining, self._at_once = True, 0
+        while self._queue and not (self.busy or self.gone or self.stalled):
+            if self._at_once >= _AT_ONCE:
+                self._server.loop.call_soon(self._drain)
+                break
             found = self._queue.popleft()
             if isinstance(found, _Asked):
                 self._ask(*found)
@@ -350,7 +331,7 @@ class Connection(asyncio.Protocol):
             return
         self.deaf, self._grown, self._body, self.phase = True, None, b"", _NONE
         self._queue.append(reply)
-        if not self.busy and not self._draining:
+        if not self.busy:
             self._drain()
 
     def give_up_waiting(self) -> None:
@@ -360,6 +341,7 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """The last answer is written."""
         self.gone = self.deaf = True
+        self.since = time.perf_counter()
         self._queue.clear()
         self._transport.close()
 
@@ -369,14 +351,14 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends the connection after what is written."""
-        self._transport.close()
+        self._end()
 
     def _linger(self) -> None:
         """Throws away what still comes, for a while, before the connection ends.
 
         Bytes that nobody reads would make the system reset it before the answer has arrived.
         """
-        self.gone = True
+        self.gone, self.since = True, time.perf_counter()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._queue.clear()

@@ -6,6 +6,7 @@ Law: what is remembered is bounded; a head that is not plain is left to the pars
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
@@ -23,7 +24,8 @@ Replied = tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]
 """Status, body, and header fields beside ``content-length`` and ``connection``."""
 
 _LINES: Final = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
-_UNPLAIN: Final = (b"transfer-encoding", b"expect", b"connection", b"upgrade", b" ", b"\t")
+_UNPLAIN: Final = frozenset({b"transfer-encoding", b"expect", b"connection", b"upgrade"})
+_FIELD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _MOST_HEADS, _LONGEST_HEAD, _MOST_DIGITS = 1_024, 2_048, 8
 _lengths: Final[dict[bytes, int]] = {}
 
@@ -48,8 +50,10 @@ def length_of(head: bytes) -> int:
 
 def _read(head: bytes) -> int:
     first, *lines = head.lower().split(b"\r\n")
-    lengths = [line.partition(b":")[2].strip() for line in lines if line.startswith(b"content-length")]
-    if not first.endswith(b" http/1.1") or len(lengths) != 1 or any(line.startswith(_UNPLAIN) for line in lines):
+    fields = [line.partition(b":") for line in lines]
+    lengths = [value.strip(b" \t") for name, _, value in fields if name == b"content-length"]
+    plain = first.endswith(b" http/1.1") and len(lengths) == 1 and all(map(_FIELD.fullmatch, lines))
+    if not plain or any(name in _UNPLAIN for name, _, _ in fields):
         return -1
     (length,) = lengths
     return int(length) if length.isdigit() and len(length) <= _MOST_DIGITS else -1

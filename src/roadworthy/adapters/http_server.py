@@ -11,7 +11,8 @@ import socket
 import ssl
 import time
 
-from roadworthy.adapters.http_connection import App, Connection, Phase
+from roadworthy.adapters.http_app import App
+from roadworthy.adapters.http_connection import Connection, Phase
 from roadworthy.adapters.listening import BACKLOG, turn_away
 
 __all__ = ["HEAD_S", "HttpServer"]
@@ -85,9 +86,9 @@ class HttpServer:
             now = time.perf_counter()
             for one in list(self.connections):
                 waited = now - one.since
-                if one.stalled and waited > _UNFETCHED_S:
+                if (one.stalled or one.gone) and waited > _UNFETCHED_S:
                     one.abort()
-                elif one.busy or one.deaf:
+                elif one.busy or one.deaf or one.stalled:
                     continue
                 elif one.idle and not one.fresh:
                     if waited > _KEEP_ALIVE_S:

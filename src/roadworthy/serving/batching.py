@@ -318,7 +318,10 @@ class Batcher:
             end = place + len(ticket.rows)
             if not ticket.told:
                 ticket.told = True
-                ticket.tell(Given(ticket.id, run, place, end))
+                try:
+                    ticket.tell(Given(ticket.id, run, place, end))
+                except Exception as error:  # noqa: BLE001 - one that cannot be told must not keep the others from it
+                    _LOG.error("a request could not be told: %s", type(error).__name__)
             place = end
         self._delivered(tickets, run)
 

@@ -7,11 +7,12 @@ they cannot be written the answer is a 503 that says so, whichever protocol aske
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from roadworthy.adapters.prediction_log import PredictionLog
 from roadworthy.errors import Problem, RoadworthyError, StorageError
-from roadworthy.serving.batching import Given, Tell
+from roadworthy.serving.batching import DeadlinePassed, Given, Tell
 from roadworthy.serving.calls import Failure
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.metrics import Metrics
@@ -36,16 +37,19 @@ class DurableService(Service):
             if isinstance(found, RoadworthyError):
                 tell(found)
             else:
-                task = self._loop.create_task(self._on_disk(found, tell))
+                task = self._loop.create_task(self._on_disk(found, until, tell))
                 self._syncing.add(task)  # the event loop itself holds no task fast
                 task.add_done_callback(self._syncing.discard)
 
         super().ask(line, rows, until, later)
 
-    async def _on_disk(self, given: Given, tell: Tell) -> None:
+    async def _on_disk(self, given: Given, until: float, tell: Tell) -> None:
         found: Given | RoadworthyError = given
         try:
-            await self._kept.flushed(given.run)
+            async with asyncio.timeout(max(until - time.perf_counter(), 0.0)):
+                await self._kept.flushed(given.run)
+        except TimeoutError:
+            found = DeadlinePassed("the caller's time was over before the prediction was on the disk")
         except StorageError as error:
             found = Failure(
                 503,
