@@ -207,7 +207,7 @@ class Batcher:
             took = (time.perf_counter() - self._since) / requests
             self._request_s += 0.1 * (min(took, 0.01) - self._request_s)
         most = max(_LEAST_INLINE, int(_INLINE_PATIENCE_S / self._request_s))
-        self._most = most if requests >= most else _BURST
+        self._most = most if requests >= self._most else _BURST
 
     def _admit(self, rows: int, until: float) -> None:
         """Refuses what would wait too long: behind the run that is on and all runs that wait already."""
