@@ -172,7 +172,7 @@ def test_what_is_no_question_to_the_model_is_answered_in_a_flood(
     ready = b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n"
     odd = post("/predict", {"row": {"a": 0.1, "b": 0.5, "c": -1.0}}, "connection: keep-alive\r\n")
     kinds = [*[question] * 48, ready, odd]
-    seen = load.tool.load(server.port, kinds, connections=512, due_s=load.tool.poisson(60_000, 1.5, 4))
+    seen = load.tool.load(server.port, kinds, connections=2_048, due_s=load.tool.poisson(60_000, 1.5, 4))
     by_kind = {kind: set(seen.status[seen.which == kind].tolist()) for kind in (0, 48, 49)}
     assert by_kind[48] == {200}, seen.errors
     assert by_kind[0] == {200, 429}
