@@ -68,7 +68,7 @@ class _Asked(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """One connection. Requests that come before the one that is being answered has its answer wait in ``_queue``."""
+    """One connection. What comes while a request is being answered waits in ``_queue``."""
 
     def __init__(self, server: Watched) -> None:
         self._server = server

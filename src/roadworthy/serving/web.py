@@ -120,7 +120,7 @@ class Web:
             self._in_task(found, tell)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Reply | None:
-        """The answer to a request whose body would be read in vain: nobody's, nowhere, or larger than it may be."""
+        """The answer to a request whose body would be read in vain: nobody's, or for nowhere; None for any other."""
         try:
             self._admitted(method, path, headers)
         except RoadworthyError as error:
