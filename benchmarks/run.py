@@ -38,11 +38,18 @@ QUICK: dict[str, list[str]] = {
     "soak": ["--minutes", "0.5", "--swap-s", "3"],
     "outage": ["--seconds", "3"],
     "overload": ["--seconds", "1", "--model", "mlp"],
+    "drift_speed": ["--rows", "20000", "--long-rows", "1000000", "--runs", "1"],
+    "estimation": ["--rows", "3000", "--repetitions", "5", "--speed-rows", "500000"],
+    "false_alarms": ["--streams", "6", "--repetitions", "1"],
+    "detection": ["--repetitions", "1", "--still", "2", "--rows", "30000"],
+    "watch_crash": ["--kills", "3"],
+    "watching": ["--seconds", "3", "--turns", "1"],
 }
 """Every benchmark in the order in which they run, with what makes it small."""
 
 TAKES_FOLDER = ("start", "contract_check", "flow", "score", "soak", "outage")
-TAKES_TABLES = ("intervals_coverage", "guarantees", "leaks", "weak_slices")
+TAKES_TABLES = ("intervals_coverage", "guarantees", "leaks", "weak_slices", "estimation", "false_alarms", "detection")
+TAKES_PEERS = ("drift_speed", "estimation", "false_alarms", "detection")
 
 
 def words(name: str, asked_for: Any, results: Path) -> list[str]:
@@ -54,6 +61,8 @@ def words(name: str, asked_for: Any, results: Path) -> list[str]:
         command += ["--folder", str(asked_for.folder)]
     if asked_for.tables is not None and name in TAKES_TABLES:
         command += ["--tables", str(asked_for.tables)]
+    if asked_for.peers is not None and name in TAKES_PEERS:
+        command += ["--peers", str(asked_for.peers)]
     return command
 
 
@@ -80,6 +89,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=list(QUICK), default=list(QUICK))
     parser.add_argument("--folder", type=Path, help="where large data lie meanwhile; a temporary one by default")
     parser.add_argument("--tables", type=Path, help=f"a folder with UCI tables, for {' and '.join(TAKES_TABLES)}")
+    parser.add_argument(
+        "--peers", type=Path, help=f"a folder with the peers' environments, for {' and '.join(TAKES_PEERS)}"
+    )
     parser.add_argument("--results", type=Path, help="where the tables are written")
     asked_for = parser.parse_args()
     if asked_for.results is not None or not asked_for.quick:

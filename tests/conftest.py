@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import polars as pl
 import pytest
@@ -132,6 +133,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory, clicks: pl.DataFrame) -> 
     (folder / "roadworthy.toml").write_text(text.replace('["logistic", "mlp", "gbdt"]', '["mlp"]\nfolds = 2'))
     api.run(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_up_traffic() -> Callable[[Path], Any]:
+    """Makes a prediction log in the lake of a finished project: ``made_up_traffic(folder)``."""
+    made: Callable[[Path], Any] = load_beside("made_up_traffic").MadeUpTraffic
+    return made
 
 
 @pytest.fixture

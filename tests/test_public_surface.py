@@ -14,8 +14,9 @@ from roadworthy import api, errors, protocols, testing
 
 HEAVY = ("polars", "numpy", "scipy", "pandas", "pyarrow", "sklearn", "lightgbm", "onnx", "onnxruntime", "sqlalchemy",
          "altair", "vl_convert", "sqlglot", "cryptography", "jinja2")  # fmt: skip
-CALLS = ["AsyncClient", "Client", "attest", "init", "inspect", "key", "package", "predict", "promote", "run", "score",
-         "serve", "status", "trace", "waive"]  # fmt: skip
+CALLS = ["AsyncClient", "Client", "alerts", "attest", "compare", "estimate", "feedback", "init", "inspect", "key",
+         "package", "predict", "promote", "run", "score", "serve", "status", "trace", "up", "waive", "watch",
+         "windows"]  # fmt: skip
 
 
 def test_the_package_has_one_call_per_command() -> None:
@@ -26,8 +27,9 @@ def test_the_package_has_one_call_per_command() -> None:
 
 def test_the_api() -> None:
     assert sorted(api.__all__) == [
-        "AsyncClient", "Client", "InitResult", "Inspection", "KeyView", "Packaged", "Prediction", "RunOutcome",
-        "ScoreResult", "Served", "Serving", "SignedView", *CALLS[2:],
+        "AlertsView", "AsyncClient", "Client", "Comparison", "Estimate", "FeedbackView", "InitResult", "Inspection",
+        "KeyView", "Packaged", "Prediction", "RunOutcome", "ScoreResult", "Served", "Serving", "SignedView",
+        "WatchResult", "WindowView", "WindowsView", *CALLS[2:],
     ]  # fmt: skip
     assert all(hasattr(api, name) for name in api.__all__)
 
@@ -87,13 +89,13 @@ def test_the_tree_drawn_at_the_top_of_errors_is_the_tree() -> None:
 
 def test_the_conformance_checks_are_public() -> None:
     assert testing.__all__ == [
-        "ConformanceError", "FixedClock", "MemorySource", "MemoryStore", "SilentReporter", "check_source",
-        "check_store", "check_trainer",
+        "ConformanceError", "FixedClock", "MemoryNotifier", "MemorySource", "MemoryStore", "SilentReporter",
+        "check_notifier", "check_source", "check_store", "check_trainer",
     ]  # fmt: skip
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(AttributeError, match="it has AsyncClient, Client, attest, init, inspect"):
+    with pytest.raises(AttributeError, match="it has AsyncClient, Client, alerts, attest, compare"):
         roadworthy.train  # noqa: B018 - the look-up is what is tested
 
 

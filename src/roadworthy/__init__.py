@@ -4,8 +4,8 @@ The public calls, one per command; importing this package is free, a call import
 
 >>> import roadworthy as rw
 >>> sorted(rw.__all__)  # doctest: +NORMALIZE_WHITESPACE
-['AsyncClient', 'Client', 'attest', 'init', 'inspect', 'key', 'package', 'predict', 'promote', 'run', 'score',
- 'serve', 'status', 'trace', 'waive']
+['AsyncClient', 'Client', 'alerts', 'attest', 'compare', 'estimate', 'feedback', 'init', 'inspect', 'key',
+ 'package', 'predict', 'promote', 'run', 'score', 'serve', 'status', 'trace', 'up', 'waive', 'watch', 'windows']
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from roadworthy.api import (
         AsyncClient,
         Client,
+        alerts,
         attest,
+        compare,
+        estimate,
+        feedback,
         init,
         inspect,
         key,
@@ -29,13 +33,20 @@ if TYPE_CHECKING:
         serve,
         status,
         trace,
+        up,
         waive,
+        watch,
+        windows,
     )
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "alerts",
     "attest",
+    "compare",
+    "estimate",
+    "feedback",
     "init",
     "inspect",
     "key",
@@ -47,7 +58,10 @@ __all__ = [
     "serve",
     "status",
     "trace",
+    "up",
     "waive",
+    "watch",
+    "windows",
 ]
 __version__ = "0.1.0"
 

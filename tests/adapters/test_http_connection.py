@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -182,3 +184,56 @@ def test_a_head_is_bounded_also_behind_another_request() -> None:
         assert wire.sent.count(b"HTTP/1.1 431") == 1
 
     on(Answering(), test)
+
+
+def test_a_connection_that_is_gone_keeps_nothing_and_an_idle_one_no_body() -> None:
+    async def test(connection: Connection, wire: Wire, around: Around) -> None:
+        connection.data_received(POST)
+        assert wire.sent.count(b"200 OK") == 1
+        assert not [one for one in vars(connection).values() if isinstance(one, bytes) and b"{}" in one]
+        left = Connection(around)
+        left.connection_made(wire)  # type: ignore[arg-type]  # as above
+        left.data_received(POST)
+        left.connection_lost(None)
+        seen = weakref.ref(left)
+        gc.disable()
+        try:
+            del left
+            assert seen() is None, "it does not wait for the collector"
+        finally:
+            gc.enable()
+
+    on(Answering(), test)
+
+
+@pytest.mark.parametrize("pipelined", [1, 2])
+def test_a_body_that_is_held_back_behind_others_is_asked_for_when_those_are_answered(pipelined: int) -> None:
+    head = POST.replace(b"\r\n\r\n{}", b"\r\nexpect: 100-continue\r\n\r\n")
+    answering = Answering(later=True)
+
+    async def test(connection: Connection, wire: Wire, _around: Around) -> None:
+        connection.data_received(POST * pipelined + head)
+        for _ in range(pipelined):
+            assert b"100 Continue" not in wire.sent, "it would be taken for the answer to another request"
+            answering.waiting.pop(0)((200, b"{}", JSON))
+            await asyncio.sleep(0)
+        assert wire.sent.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection.data_received(b"{}")
+        answering.waiting.pop(0)((200, b"{}", JSON))
+        assert (wire.sent.count(b"100 Continue"), wire.sent.count(b"200 OK")) == (1, pipelined + 1)
+
+    on(answering, test)
+
+
+def test_a_body_that_came_by_itself_is_not_asked_for() -> None:
+    answering = Answering(later=True)
+
+    async def test(connection: Connection, wire: Wire, _around: Around) -> None:
+        connection.data_received(POST)
+        connection.data_received(POST.replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n"))
+        for _ in range(2):
+            answering.waiting.pop(0)((200, b"{}", JSON))
+            await asyncio.sleep(0)
+        assert (wire.sent.count(b"100 Continue"), wire.sent.count(b"200 OK")) == (0, 2)
+
+    on(answering, test)

@@ -768,6 +768,36 @@ def test_what_waits_is_bounded_and_the_rest_is_counted(tmp_path: Path) -> None:
     assert counts.values["roadworthy_log_lost_rows_total"] + rows.height == 9_000
 
 
+def test_what_a_slow_disk_leaves_standing_is_bounded_in_bytes_also_where_rows_are_wide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, limits, stands, real = Counts(), Limits(items=40_000), threading.Event(), os.fsync
+
+    def slow(handle: int) -> None:
+        stands.wait(20)
+        real(handle)
+
+    with log_in(tmp_path, metrics=counts, limits=limits) as log:
+        journal = log._journal
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", slow)
+            log.add(logged("first"))
+            until(lambda: not journal._queue)
+            for at in range(100):
+                log.add(logged(f"{at}", [ROW] * 5))
+                assert journal._size_in - journal._size_out <= limits.items
+            assert 0 < journal._refused < 500 == 5 * 100
+            assert "falls behind" in log.trouble()
+            stands.set()
+        until(lambda: not journal._queue)
+        log.add(logged("large", [ROW] * 500))  # beyond the bound by itself: taken where nothing else waits
+        until(lambda: not journal._queue)
+    assert journal._size_in == journal._size_out
+    rows = read_log(tmp_path).collect()
+    assert rows.height == counts.values["roadworthy_log_rows_total"] > 500
+    assert counts.values["roadworthy_log_lost_rows_total"] + rows.height == 1_001
+
+
 def test_a_row_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None:
     counts = Counts()
     with log_in(tmp_path, metrics=counts) as log:

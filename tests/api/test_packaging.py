@@ -90,7 +90,7 @@ def test_an_estimator_becomes_a_version_with_all_that_our_own_have(
     parts = bundle.parts
     assert bundle.digest == found.version.manifest
     assert parts.parents == {"model": found.version.lineage["model"], "holdout": found.version.evidence.holdout}
-    assert set(parts.reference) == {"columns.json", "scores.json", "calibrator.json", "golden.json"}
+    assert set(parts.reference) == {"columns.json", "scores.json", "calibrator.json", "golden.json", "estimator.json"}
     assert self_test(parts) == 16
     assert {rule.metric for rule in plan_of(parts).rules} == {"accuracy", "availability"}
     assert "was trained elsewhere" in parts.card_md

@@ -25,6 +25,10 @@ TINY = {
     "soak": ["--minutes", "0.33", "--workers", "1", "--versions", "2", "--swap-s", "4", "--rows", "1500"],
     "outage": ["--seconds", "2", "--rate", "50", "--rows", "1500"],
     "overload": ["--seconds", "0.5", "--model", "mlp"],
+    "drift_speed": ["--rows", "3000", "--long-rows", "600000", "--runs", "1"],
+    "estimation": ["--rows", "2000", "--repetitions", "3", "--speed-rows", "100000"],
+    "watch_crash": ["--kills", "1"],
+    "watching": ["--seconds", "1", "--turns", "1"],
 }
 EXPECTED = {
     "start": "`roadworthy --help`",
@@ -40,6 +44,10 @@ EXPECTED = {
     "refer": "planted rows outside",
     "outage": "| answers that the log lacks | 0 | 0 of ",
     "overload": "| flood 1.5 x |",
+    "drift_speed": "the reference at 50 columns",
+    "estimation": "ours / lower of CBPE, PAPE",
+    "watch_crash": "windows judged twice | 0 | 0 |",
+    "watching": "answers a second while watched",
     "soak": "| answers that were not as they should be | 0 | 0 |",
 }
 
@@ -58,9 +66,10 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
 
 
 def test_run_knows_every_benchmark() -> None:
-    others = {"run", "result", "processes", "populations", "soak_requests", "load", "load_projects"}
+    others = {"run", "result", "processes", "populations", "soak_requests", "load", "load_projects", "estimation_peers"}
+    others |= {"drift_peers", "drift_streams", "drift_watching"}
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - others
-    assert scripts == set(TINY)
+    assert scripts == {*TINY, "false_alarms", "detection"}  # these two: test_alarm_benchmarks
     listed = subprocess.run(
         [sys.executable, str(BENCHMARKS / "run.py"), "--help"], capture_output=True, text=True, check=True
     ).stdout

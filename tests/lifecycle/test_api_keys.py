@@ -107,7 +107,7 @@ def test_a_registry_of_schema_3_is_brought_up_to_date_with_all_that_it_holds(reg
     migrated.close()
     engine = create_engine(url)
     with engine.connect() as connection:
-        assert schema.schema_number(connection) == schema.SCHEMA == 4
+        assert schema.schema_number(connection) == schema.SCHEMA >= 4
         assert [column["name"] for column in inspect(connection).get_columns("api_keys")] == [
             "id", "name", "digest", "created_at", "revoked_at",
         ]  # fmt: skip

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from roadworthy.errors import DataError
 from roadworthy.measures.calibrators import fit_calibrators
-from roadworthy.measures.sketches import BINS, LABELS, Reference, merge, sketch, sketch_like, sketch_scores
+from roadworthy.measures.joint import restricted
+from roadworthy.measures.sketches import (
+    BINS,
+    LABELS,
+    Reference,
+    merge,
+    sketch,
+    sketch_batches,
+    sketch_like,
+    sketch_scores,
+)
 
 NUMBERS = st.one_of(st.none(), st.floats(-1e9, 1e9), st.sampled_from([0.0, 1.0, 2.0]))
 LABEL = st.one_of(st.none(), st.sampled_from(["a", "b", "c", "new"]))
@@ -34,11 +44,13 @@ BASE = sketch(
         }
     ),
     ["x", "c", "b"],
+    together=["x", "c", "b"],
 )
 
 
 def assert_equal(left: Reference, right: Reference) -> None:
     assert left.rows == right.rows
+    assert left.joint == right.joint
     assert left.categories == right.categories
     assert list(left.numbers) == list(right.numbers)
     for name, one in left.numbers.items():
@@ -183,3 +195,70 @@ def test_each_class_has_its_own_calibrator() -> None:
 def test_a_label_of_four_rows_is_only_counted() -> None:
     found = sketch(pl.DataFrame({"c": ["common"] * 5 + ["secret"] * 4}), ["c"]).categories["c"]
     assert (found.labels, found.counts, found.other) == (("common",), (5,), 4)
+
+
+def test_joint_sums_are_those_of_positions_and_restrict_to_columns() -> None:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "x": rng.normal(size=3_000),
+            "c": rng.choice(["a", "b", "c"], 3_000),
+            "y": np.where(rng.random(3_000) < 0.1, np.nan, rng.lognormal(size=3_000)),
+            "constant": [1.0] * 3_000,
+        }
+    ).with_columns(pl.col("y").fill_nan(None))
+    joint = sketch(frame, frame.columns, together=frame.columns).joint
+    assert joint is not None
+    assert [one.column for one in joint.columns] == ["x", "c", "y", "c"]
+    positions = np.zeros((3_000, 4))
+    whole = sketch(frame, frame.columns)
+    for index, one in enumerate(joint.columns):
+        column = frame.get_column(one.column)
+        if one.label >= 0:
+            positions[:, index] = (column == whole.categories[one.column].labels[one.label]).to_numpy()
+        else:
+            cells = np.searchsorted(np.array(whole.numbers[one.column].edges), column.to_numpy(), side="right")
+            positions[:, index] = np.where(column.is_null().to_numpy(), 0, np.array([*one.positions, 0])[cells])
+    assert positions[:, 0].min() >= -16
+    assert np.corrcoef(positions[:, 0], frame.get_column("x").rank().to_numpy())[0, 1] > 0.99
+    assert joint.uv == tuple((positions.T @ positions)[np.triu_indices(4)].astype(int))
+    assert joint.u3v == tuple(((positions**3).T @ positions).ravel().astype(int))
+    part = restricted(joint, {"x", "y"})
+    other = sketch(frame.select("x", "y"), ["x", "y"], together=["x", "y"]).joint
+    assert part == other
+
+
+def test_labels_of_a_long_list_are_chosen_by_other_rows_than_those_compared() -> None:
+    labels = np.array([f"l{index}" for index in range(300)])
+    column = pl.DataFrame({"c": labels[np.random.default_rng(1).integers(0, 300, 6_000)]})
+    found = sketch(column, ["c"]).categories["c"]
+    first = len(found.judged) - 1
+    assert len(found.labels) == LABELS
+    assert sum(found.judged) == 3_000
+    compared = column.gather_every(2, 1).get_column("c")
+    assert found.judged[:3] == tuple(int((compared == label).sum()) for label in found.labels[:3])
+    assert sum(found.judged[:-1]) == pytest.approx(3_000 * first / 300, rel=0.15)  # not the luckiest of them
+    settled = sketch(pl.DataFrame({"c": ["a", "b"] * 40}), ["c"]).categories["c"]
+    assert settled.judged == ()
+
+
+def test_a_merged_reference_keeps_its_judged_counts() -> None:
+    rng = np.random.default_rng(2)
+    frame = pl.DataFrame({"c": [f"l{index}" for index in rng.integers(0, 100, 2_000)]})
+    base = sketch(frame, ["c"])
+    more = sketch_like(base, frame)
+    first = len(base.categories["c"].judged) - 1
+    both = merge(base, more).categories["c"].judged
+    assert sum(both) == 1_000 + 2_000
+    assert both[:first] == tuple(
+        a + b for a, b in zip(base.categories["c"].judged[:first], more.categories["c"].counts[:first], strict=True)
+    )
+    assert merge(more, base).categories == merge(base, more).categories
+
+
+def test_rows_in_batches_are_the_sketch_of_all() -> None:
+    rng = np.random.default_rng(3)
+    frame = pl.DataFrame({"x": rng.normal(size=4_000), "c": rng.choice(["a", "b"], 4_000)})
+    base = sketch(frame, ["x", "c"], together=["x", "c"])
+    assert_equal(sketch_batches(base, frame.iter_slices(700)), sketch_like(base, frame))
+    assert sketch_batches(base, []).rows == 0

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from roadworthy.adapters.http_heads import length_of
-from roadworthy.serving.batching import Batcher, Overloaded, Run
+from roadworthy.serving.batching import Batcher, DeadlinePassed, Overloaded, Run
 from roadworthy.serving.engine import Cost
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -248,3 +248,31 @@ def test_what_a_dear_run_takes_is_learnt_from_runs() -> None:
     waits = asyncio.run(asked())
     assert waits[0] < 0.002, "as it was measured"
     assert waits[-1] > 0.008, "as it was seen"
+
+
+def test_who_waits_behind_a_run_that_hangs_is_told_in_time() -> None:
+    hangs = threading.Event()
+
+    def run(rows: Sequence[Any]) -> Run:
+        hangs.wait(5)
+        return Run("m-1", [0.0] * len(rows), None, {}, {}, {}, None)
+
+    async def asked() -> tuple[object, float]:
+        loop = asyncio.get_running_loop()
+        batcher = Batcher(run, Cost(0.0, 0.001, steady=False), loop, lambda _t, _r: None)
+        first, second = loop.create_future(), loop.create_future()
+        begun = time.perf_counter()
+        batcher.submit("first", [(0.0,)], begun + 10, first.set_result)
+        await asyncio.sleep(0.01)
+        batcher.submit("second", [(0.0,)], begun + 0.1, second.set_result)
+        try:
+            told = await asyncio.wait_for(second, 4)
+        finally:
+            hangs.set()
+        waited = time.perf_counter() - begun
+        await first
+        return told, waited
+
+    told, waited = asyncio.run(asked())
+    assert isinstance(told, DeadlinePassed)
+    assert 0.09 <= waited < 2, "long before the run came back"

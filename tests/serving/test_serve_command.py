@@ -100,22 +100,16 @@ def test_one_line_with_the_real_port_once_it_is_ready(pair: Path, serving: Start
     assert server.errors.read_text() == ""
 
 
-def test_what_a_person_reads(pair: Path, serving: Start) -> None:
-    code = f"""
-from roadworthy.cli import main
-import sys
-sys.argv = ["roadworthy", "serve", "-p", {str(pair)!r}, "--port", "0", "--grace", "0", "--log", "off", "-v", "2"]
-class Quoted:
-    def write(self, text): self.out.write('{{"line": "' + text.strip() + '"}}\\n' if text.strip() else "")
-    def flush(self): self.out.flush()
-    encoding = "utf-8"
-Quoted.out = sys.stdout
-sys.stdout = Quoted()
-main()
-"""
-    server = serving(pair, code=code)
-    assert server.said["line"].startswith("pair-2 is served at http://127.0.0.1:")
-    assert server.end(signal.SIGINT) == 0
+def test_what_a_person_reads(pair: Path) -> None:
+    words = ["serve", "-p", str(pair), "--port", "0", "--grace", "0", "--log", "off", "-v", "2"]
+    with subprocess.Popen([sys.executable, "-m", "roadworthy", *words], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("pair-2 is served at http://127.0.0.1:")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -551,3 +545,9 @@ def test_importing_the_command_costs_nothing() -> None:
     loaded = f"import roadworthy.cli, roadworthy.api.serving, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_server_keeps_nothing_of_the_command_that_began_it(pair: Path, serving: Start) -> None:
+    server = serving(pair)
+    assert "pydantic" not in Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert server.end() == 0

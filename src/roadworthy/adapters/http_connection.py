@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         # the requests that were read
         self.busy = False
-        self._bare = self._last = False
+        self._bare = self._last = self._held_back = False
         self._queue: deque[_Asked | Replied] = deque()
         self._draining = False
         self._at_once = 0
@@ -114,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self.deaf = self.gone = True
         self._queue.clear()
+        del self._parser  # it holds this connection fast, which would wait for the collector with all that it has
 
     def data_received(self, data: bytes) -> None:
         """Bytes, in parts of any size."""
@@ -181,6 +182,7 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         self.phase, self.fresh = _HEAD, False
         self._begun = self.since = time.perf_counter()
+        self._held_back = False
         self._url, self._body, self._size, self._headers, self._fields = b"", b"", 0, {}, 0
 
     def on_url(self, url: bytes) -> None:
@@ -243,8 +245,9 @@ class Connection(asyncio.Protocol):
         if self.deaf:
             return
         parser = self._parser
+        body, self._body = self._body, b""  # an idle connection keeps no body
         if self._grown is not None:
-            self._body, self._grown = bytes(self._grown), None
+            body, self._grown = bytes(self._grown), None
         last = not parser.should_keep_alive() or parser.should_upgrade()
         if b"connection" in self._headers and parser.get_http_version() == "1.0":
             last = True
@@ -252,10 +255,10 @@ class Connection(asyncio.Protocol):
         if last:
             self.deaf = True
         if self.busy or self.stalled or self._queue or self._at_once >= _AT_ONCE:
-            self._queue.append(_Asked(method, path_of(self._url), self._headers, self._body, self._begun, last))
+            self._queue.append(_Asked(method, path_of(self._url), self._headers, body, self._begun, last))
             self._pause()
         else:
-            self._ask(method, path_of(self._url), self._headers, self._body, self._begun, last)
+            self._ask(method, path_of(self._url), self._headers, body, self._begun, last)
 
     def _without_host(self, headers: Fields) -> bool:
         """Whether a request names two hosts, or none although it is HTTP/1.1 (RFC 9112, 3.2)."""
@@ -269,8 +272,10 @@ class Connection(asyncio.Protocol):
             self._give_up(app.unread(413, length))
         elif (refusal := app.refusal(method, path_of(self._url), self._headers)) is not None:
             self._give_up(refusal)
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue" and not self.busy:
-            self._transport.write(_CONTINUE)
+        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self._held_back = True
+            if not self.busy and not self._queue:
+                self._go_on()
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -295,6 +300,14 @@ class Connection(asyncio.Protocol):
         self.since = time.perf_counter()
         if self._queue:
             self._drain()
+        elif self._held_back:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Asks for a body that is held back, now that all before it are answered; unless it came by itself."""
+        self._held_back = False
+        if self.phase is _BODY and not self._size and not self.deaf:
+            self._transport.write(_CONTINUE)
 
     def _drain(self) -> None:
         """What waits, one after the other; others have their turn after some, and nothing is written in vain."""

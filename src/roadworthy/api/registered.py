@@ -8,7 +8,10 @@ import msgspec
 
 from roadworthy import assembly
 from roadworthy.adapters.lake import Lake
+from roadworthy.lifecycle.cursors import last_beat
 from roadworthy.lifecycle.registry import CHAMPION
+from roadworthy.lifecycle.transactions import Transactions
+from roadworthy.measures.heartbeat import Pulse, pulse
 from roadworthy.records.digests import Digest
 from roadworthy.records.verdict import Readiness
 from roadworthy.records.version import Version
@@ -29,12 +32,16 @@ class VersionLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a project: its versions, newest first, its champion, and whether the audit chain holds."""
+    """The state of a project: its versions, newest first, its champion, and whether the audit chain holds.
+
+    ``monitor`` is how whoever watches its traffic is; None where nobody ever has.
+    """
 
     project: str
     champion: int | None
     versions: tuple[VersionLine, ...]
     audit_links: int
+    monitor: Pulse | None = None
 
 
 def promote(version: int, project: Path | str = assembly.PROJECT_FILE) -> Version:
@@ -73,5 +80,21 @@ def status(project: Path | str = assembly.PROJECT_FILE) -> StatusView:
             for version in registry.versions(opened.spec.name)
         )
     return StatusView(
-        project=opened.spec.name, champion=champion.number if champion else None, versions=lines, audit_links=links
+        project=opened.spec.name,
+        champion=champion.number if champion else None,
+        versions=lines,
+        audit_links=links,
+        monitor=_pulse(opened),
     )
+
+
+def _pulse(opened: assembly.Project) -> Pulse | None:
+    """How the monitor is, by its heartbeat."""
+    transactions = Transactions(opened.settings.registry)
+    try:
+        with transactions.reading() as connection:
+            beat = last_beat(connection, opened.spec.name)
+    finally:
+        transactions.close()
+    now_us = int(assembly.SystemClock().now().timestamp() * 1e6)
+    return None if beat is None else pulse(beat, now_us, expected_s=beat.every_s)

@@ -5,7 +5,15 @@ In: words. Out: the result on standard output, everything else on standard error
 imported before a command needs it, so that ``--help`` answers at once.
 """
 
-from roadworthy.cli import inspecting, packaging, serving, signing  # noqa: F401 - their commands join those of app
+from roadworthy.cli import (  # noqa: F401 - their commands join those of app
+    alerting,
+    feedback,
+    inspecting,
+    packaging,
+    serving,
+    signing,
+    watching,
+)
 from roadworthy.cli.app import main
 
 __all__ = ["main"]

@@ -6,9 +6,8 @@ this module is imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
-import msgspec
 import typer
 
 from roadworthy.cli.app import _DEFAULT_PROJECT, AsJson, ProjectFile, app
@@ -16,7 +15,6 @@ from roadworthy.cli.running import told
 
 if TYPE_CHECKING:
     from roadworthy.api.keyring import KeyView
-    from roadworthy.api.serving import Serving
 
 __all__ = ["key", "serve"]
 
@@ -50,27 +48,25 @@ def serve(
 ) -> None:
     """Serve a version over HTTP until SIGTERM or Ctrl-C."""
     from roadworthy import api  # noqa: PLC0415 - heavy, and --help must not wait for it
+    from roadworthy.api.serving.alone import become, words  # noqa: PLC0415 - as above
 
-    def ready(found: Serving) -> None:
-        also = f" and, over gRPC, at {found.grpc}" if found.grpc else ""
-        words = f"{found.version} is served at {found.address}{also}"
-        told({}, msgspec.json.encode(found).decode() if as_json else words, as_json=False)
-
-    api.serve(
-        project,
-        version=version,
-        host=host,
-        port=port,
-        allow_hosts=allow_host or (),
-        uds=uds,
-        workers=workers,
-        tls_cert=tls_cert,
-        tls_key=tls_key,
-        log=log,
-        grpc_port=grpc_port,
-        grace_s=grace,
-        ready=ready,
-    )
+    given: dict[str, Any] = {
+        "project": str(project),
+        "version": version,
+        "host": host,
+        "port": port,
+        "allow_hosts": allow_host or [],
+        "uds": uds,
+        "workers": workers,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "log": log,
+        "grpc_port": grpc_port,
+        "grace_s": grace,
+    }
+    if workers == 1:
+        become(given, as_json=as_json, shown="roadworthy.cli.running:shown_error")
+    api.serve(**given, ready=lambda found: told({}, words(found, as_json=as_json), as_json=False))
 
 
 @app.command(epilog="Example: roadworthy key create dashboard")

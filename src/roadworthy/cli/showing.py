@@ -199,4 +199,7 @@ def show_status(view: StatusView, *, as_json: bool) -> None:
         lines.append(f"        report {version.report or 'removed'}")
     if not view.versions:
         lines.append("no version yet; next: roadworthy run")
+    if view.monitor is not None:
+        lines.append(view.monitor.sentence)
+        lines += [f"look first: {view.monitor.look_first}"] if view.monitor.look_first else []
     told(view, "\n".join(lines), as_json=as_json)

@@ -10,20 +10,17 @@ SQLite by default (``sqlite:///…``, write-ahead log), PostgreSQL by URL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 
 import msgspec
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from roadworthy.errors import PromotionRefused, RegistryError, StorageError
+from roadworthy.errors import PromotionRefused, RegistryError
 from roadworthy.formats.bundle.manifest import fingerprint
 from roadworthy.lifecycle import api_keys, chain, schema, version_rows
 from roadworthy.lifecycle import attestations as signing
 from roadworthy.lifecycle.chain import GENESIS
-from roadworthy.lifecycle.opening import engines, parsed_url, watching
+from roadworthy.lifecycle.transactions import Transactions
 from roadworthy.protocols import Clock
 from roadworthy.records.attestation import (
     Attestation,
@@ -43,7 +40,6 @@ __all__ = ["CHAMPION", "GENESIS", "Registry"]
 CHAMPION = "champion"
 """The alias that servers follow."""
 
-_LOOK = "see that it is there, whole and yours to read, or restore it from a backup (ROADWORTHY_REGISTRY names another)"
 _GREATEST = 2**31 - 1  # of an INTEGER column in PostgreSQL
 
 
@@ -56,18 +52,11 @@ class Registry:
 
     def __init__(self, url: str, clock: Clock, *, watched: bool = False) -> None:
         self._clock = clock
-        parsed = parsed_url(url)
-        self._shown = parsed.render_as_string(hide_password=True)
-        if watched:
-            self._reader = self._writer = watching(parsed)
-            return
-        self._reader, self._writer = engines(parsed)
-        with self._changing() as connection:
-            schema.migrate(connection)
+        self._own = Transactions(url, watched=watched)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._reader.dispose()
+        self._own.close()
 
     # versions
 
@@ -79,7 +68,7 @@ class Registry:
         expired, a person answered a question) gets the new verdict, evidence and report under its number, with a link
         of its own.
         """
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             links = chain.links(connection)
             table = schema.versions
             known = connection.execute(
@@ -99,7 +88,7 @@ class Registry:
     def versions(self, name: str) -> tuple[Version, ...]:
         """All versions of a project, newest first; RegistryError when one is not as it was registered."""
         table = schema.versions
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             known = chain.registered(chain.links(connection), name)
             rows = connection.execute(select(table).where(table.c.name == name).order_by(table.c.number.desc())).all()
             found = tuple(version_rows.checked(row, known) for row in rows)
@@ -110,7 +99,7 @@ class Registry:
 
     def version(self, name: str, number: int) -> Version:
         """One version; RegistryError names the ones that exist, or says that it is not as it was registered."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             return self._one(connection, chain.links(connection), name, number)
 
     # aliases
@@ -120,7 +109,7 @@ class Registry:
 
         A waiver that the verdict rests on must be in force on the day of the promotion, too.
         """
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             links = chain.links(connection)
             version = self._one(connection, links, name, number)
             if version.verdict.readiness is not Readiness.READY:
@@ -146,7 +135,7 @@ class Registry:
         RegistryError when the alias is not where the audit chain put it: it was moved or removed behind the
         registry's back.
         """
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             links = chain.links(connection)
             number, moved = self._alias(connection, name, alias), chain.last_move(links, name, alias)
             if moved != number:
@@ -160,7 +149,7 @@ class Registry:
 
     def before(self, name: str, alias: str = CHAMPION) -> Version | None:
         """The version that an alias pointed to before it was moved to where it is; None when there was none."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             links = chain.links(connection)
             moves = chain.moves(links, name, alias)
             earlier = [number for number in moves if number != moves[-1]]
@@ -171,7 +160,7 @@ class Registry:
     def look(self, holdout: Digest, subject: Digest) -> int:
         """Note that a subject is judged on a holdout; how many subjects have been, this one included."""
         table = schema.looks
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             links = chain.links(connection)
             subjects = chain.looked(links, holdout)
             if subject not in subjects:
@@ -185,12 +174,12 @@ class Registry:
 
     def trust(self, public_pem: bytes) -> Digest:
         """Add an Ed25519 public key to those whose bundles are accepted; its fingerprint, of the raw key."""
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             return self._trusting(connection, public_pem)
 
     def trusted_keys(self) -> tuple[bytes, ...]:
         """Public keys, PEM; RegistryError when one of them was not added by ``trust``."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             return self._trusted(connection, chain.links(connection))
 
     # API keys
@@ -198,18 +187,18 @@ class Registry:
     def add_api_key(self, id_: str, name: str, digest: str) -> api_keys.KeyRecord:
         """Write a fresh API key, of which ``digest`` (SHA-256, hexadecimal) is all that is kept."""
         record = api_keys.KeyRecord(id=id_, name=name, digest=digest, created_at=self._now())
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             api_keys.add(connection, chain.links(connection), record)
         return record
 
     def revoke_api_key(self, id_: str) -> api_keys.KeyRecord:
         """Write that a key is accepted no longer; UnknownName names those that are."""
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             return api_keys.revoke(connection, chain.links(connection), id_, at=self._now())
 
     def api_keys(self) -> tuple[api_keys.KeyRecord, ...]:
         """All API keys, revoked ones too; RegistryError when one is not as it was written."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             return api_keys.read(connection, chain.links(connection))
 
     # signed words
@@ -227,7 +216,7 @@ class Registry:
         public_pem: bytes,
     ) -> Signed:
         """Write a person's word on a subject, signed with the project's key, which is trusted from now on."""
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             signer = self._trusting(connection, public_pem)
             draft = Signed(
                 project=project,
@@ -254,7 +243,7 @@ class Registry:
     ) -> tuple[Signed, ...]:
         """Take back every word of that kind on a subject that is still in force; those words, none if there is none."""
         taken = []
-        with self._changing() as connection:
+        with self._own.changing() as connection:
             signer = self._trusting(connection, public_pem)
             revocation = Revocation(person=person, at=self._now(), signer=signer)
             for word in self._signed(connection, chain.links(connection), project):
@@ -266,7 +255,7 @@ class Registry:
 
     def signed(self, project: str) -> tuple[Signed, ...]:
         """All signed words of a project by number, revoked and expired ones too; RegistryError when one was changed."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             return self._signed(connection, chain.links(connection), project)
 
     def attestations(self, project: str) -> tuple[Attestation, ...]:
@@ -289,12 +278,12 @@ class Registry:
 
     def audit(self) -> tuple[AuditEntry, ...]:
         """All links, oldest first, after verifying them."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             return chain.links(connection)
 
     def newest(self) -> tuple[int, Digest]:
         """Number and hash of the newest link, unverified: another after every change, and cheap to ask for."""
-        with self._reading() as connection:
+        with self._own.reading() as connection:
             return chain.newest(connection)
 
     def verify_chain(self) -> int:
@@ -362,29 +351,3 @@ class Registry:
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds")
-
-    @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        with self._translated(), self._writer.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._translated(), self._reader.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OperationalError as error:
-            reason = str(error.orig)
-            if "full" in reason or "readonly" in reason or "disk I/O" in reason:
-                raise StorageError(
-                    f"the registry {self._shown} cannot be written: {reason}",
-                    next_step="free some disk space and run the command again; nothing was half-written",
-                ) from error
-            raise RegistryError(f"the registry {self._shown} does not answer: {reason}", next_step=_LOOK) from error
-        except SQLAlchemyError as error:
-            reason = str(error).splitlines()[0]
-            raise RegistryError(f"the registry {self._shown} failed: {reason}", next_step=_LOOK) from error

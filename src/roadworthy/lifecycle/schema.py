@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
+    Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -26,19 +29,26 @@ from roadworthy.errors import RegistryError
 
 __all__ = [
     "SCHEMA",
+    "alert_events",
+    "alerts",
     "aliases",
     "api_keys",
     "audit",
+    "cursors",
     "keys",
     "looks",
     "metadata",
     "migrate",
+    "notifications",
+    "operations",
     "schema_number",
     "signed",
+    "silences",
     "versions",
+    "windows",
 ]
 
-SCHEMA = 4
+SCHEMA = 5
 """The newest schema number."""
 
 metadata = MetaData()
@@ -117,6 +127,101 @@ api_keys = Table(
     Column("revoked_at", String(40), nullable=False),  # empty while the key is accepted
 )
 
+windows = Table(
+    "windows",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("series", String(60), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+    Column("version", String(220), nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("labelled", BigInteger, nullable=False),
+    Column("judged_at_us", BigInteger, nullable=False),
+    Column("summary", Text, nullable=False),  # compact JSON, for lists and charts
+    Column("record", LargeBinary, nullable=False),  # the whole Judged, compressed
+    Column("sketch", LargeBinary),  # what the window's rows look like, to be merged with others
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("worker", String(80), primary_key=True),
+    Column("at_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("counters", Text, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("rule", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("severity", String(10), nullable=False),
+    Column("record", Text, nullable=False),  # the whole Alert as JSON
+    Index("alerts_by_state", "project", "state"),
+    Index("alerts_by_rule", "project", "rule"),
+)
+
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("what", String(20), nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("words", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("signal", String(64)),  # SHA-256 of rule and source of an alarm: none is heard twice
+    UniqueConstraint("project", "signal"),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("rule", Text, nullable=False),
+    Column("starts_us", BigInteger, nullable=False),
+    Column("ends_us", BigInteger, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("project", String(200), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("channel", String(71), primary_key=True),  # a slow digest of the channel's URL, which stands nowhere
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("state", String(10), nullable=False),  # waiting or sent
+    Column("attempts", Integer, nullable=False),
+    Column("next_us", BigInteger, nullable=False),
+    Column("sent_us", BigInteger, nullable=False),  # 0 while it waits
+    Column("problem", Text, nullable=False),  # why the last attempt failed, empty where none did
+    Index("notifications_by_state", "project", "state", "next_us"),
+)
+
+_OF_FIFTH = (windows, cursors, operations, alerts, alert_events, silences, notifications)
+
 
 def _first(connection: Connection) -> None:
     """Schema 1: everything above."""
@@ -142,7 +247,19 @@ def _fourth(connection: Connection) -> None:
     api_keys.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _first, 2: _second, 3: _third, 4: _fourth}
+def _fifth(connection: Connection) -> None:
+    """Schema 5: what monitoring keeps. What schema 4 held stays as it is."""
+    for table in _OF_FIFTH:
+        table.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
+    1: _first,
+    2: _second,
+    3: _third,
+    4: _fourth,
+    5: _fifth,
+}
 """Number → what leads there from the number before."""
 
 

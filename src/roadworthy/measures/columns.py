@@ -28,7 +28,7 @@ def is_number(kind: pl.DataType) -> bool:
 
 def is_text(kind: pl.DataType) -> bool:
     """Whether values are names."""
-    return kind in {pl.String, pl.Categorical, pl.Enum}
+    return kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum)
 
 
 def numbers(column: pl.Series) -> NDArray[np.float64]:

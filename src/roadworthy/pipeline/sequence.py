@@ -45,7 +45,7 @@ STAGE_NUMBERS = {
     "split": 1,
     "train": 1,
     "validate": 4,
-    "package": 2,
+    "package": 3,
     "monitor": 1,
     "report": 2,
 }
@@ -275,7 +275,7 @@ def _package(  # noqa: PLR0917 - every record that the stage reads
         validation.digest,
         choice=[validation.choice.candidate, validation.choice.threshold],
         evidence=[m for m in validation.evidence.measurements if m.metric == "quarantined_share"],
-        declared=[spec.name, spec.rollout, spec.alerts, spec.data.protected, spec.data.exclude, spec.serving],
+        declared=[spec.name, spec.rollout, spec.data.protected, spec.data.exclude, spec.serving],
         signer=keys.fingerprint,
     )
     folder_trained = run.path("train", trained.digest)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.records.alert import Severity
 from roadworthy.records.contract import Contract
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "AlertSpec",
     "DataSpec",
     "DecisionSpec",
+    "MonitorSpec",
     "ProjectSpec",
     "ReferSpec",
     "RolloutSpec",
@@ -133,10 +135,34 @@ class RolloutSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     margin: dict[str, float] = {}
 
 
+class MonitorSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How live traffic is cut into windows.
+
+    ``window`` is a length of time (``"1 h"``) or a number of rows (``"1000 rows"``). ``settle_s`` is how many seconds
+    an answer may take until it is in the log: a window is judged so long after it ended.
+    """
+
+    window: str = "1 h"
+    settle_s: float = 5.0
+
+
 class AlertSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where alerts are sent, as apprise-style URLs."""
+    """Where alerts are sent, and how they live.
+
+    ``notify`` are addresses as apprise reads them; ``${NAME}`` in one is put in from the environment when a message is
+    sent. Of alerts below ``severity`` nobody is told. ``repeat`` is the time between reminders (empty: none),
+    ``resolve_after`` so many clear windows since its last alarm that resolve an alert (0: only a person does), ``hold``
+    so many windows that must alarm after the first before one fires. ``runbook`` and ``dashboard`` are links in which
+    ``{rule}``, ``{group}`` and ``{number}`` are filled in.
+    """
 
     notify: tuple[str, ...] = ()
+    severity: Severity = Severity.TICKET
+    repeat: str = "4 h"
+    resolve_after: int = 0
+    hold: int = 0
+    runbook: str = ""
+    dashboard: str = ""
 
 
 class ProjectSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -159,5 +185,6 @@ class ProjectSpec(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     serving: ServingSpec = ServingSpec()
     standard: dict[str, Any] = {}
     rollout: RolloutSpec = RolloutSpec()
+    monitor: MonitorSpec = MonitorSpec()
     alerts: AlertSpec = AlertSpec()
     folder: str = "."

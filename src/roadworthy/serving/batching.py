@@ -65,7 +65,7 @@ _BURST = 512
 _LEARNS, _MOST_SLOWER = 0.2, 1_000.0
 """How fast the cost of a dear run is learnt anew, and by how much at most: machines and rows change."""
 
-_LATE = "the caller's time was over while the model ran"
+_LATE = "the caller's time was over while the model ran"  # for this request, or for those before it
 
 
 class Overloaded(RoadworthyError):
@@ -168,8 +168,11 @@ class Batcher:
         if not self._waiting and not self._busy:
             self._loop.call_soon(self._gather)
             self._since = time.perf_counter()
-        self._waiting.append(Ticket(id_, rows, until, tell))
+        ticket = Ticket(id_, rows, until, tell)
+        self._waiting.append(ticket)
         self.waiting_rows += len(rows)
+        if not self.inline:
+            self._tell_in_time(ticket)
 
     def refuse_crowd(self) -> None:
         """Raises Overloaded where any request would wait too long: before its body costs anything."""
@@ -189,10 +192,12 @@ class Batcher:
 
     def wait(self) -> float:
         """Seconds until everything that is here is done."""
-        if not self._busy:
-            return len(self._waiting) * self._request_s
+        return self._ahead() if self._busy else len(self._waiting) * self._request_s
+
+    def _ahead(self) -> float:
+        """Seconds of the model until all that waits is done, and the run that is on before it."""
         wait = self._takes(self.waiting_rows) if self.waiting_rows else 0.0
-        return wait + max(self._busy_until - time.perf_counter(), 0.0)
+        return wait + max(self._busy_until - time.perf_counter(), 0.0) if self._busy else wait
 
     def _patience(self) -> float:
         return max(_PATIENCE_S, _PATIENCE_RUNS * self._takes(1))
@@ -211,10 +216,7 @@ class Batcher:
 
     def _admit(self, rows: int, until: float) -> None:
         """Refuses what would wait too long: behind the run that is on and all runs that wait already."""
-        wait = self._takes(self.waiting_rows) if self.waiting_rows else 0.0
-        if self._busy:
-            wait += max(self._busy_until - time.perf_counter(), 0.0)
-        patience = self._patience()
+        wait, patience = self._ahead(), self._patience()
         late = time.perf_counter() + wait + self._takes(rows) - until
         if wait > patience or late > 0:
             raise Overloaded(max(wait - patience, late, 0.0) + self._takes(rows))
@@ -240,9 +242,14 @@ class Batcher:
             self._deliver(tickets, self._ran(rows))
             self._learn(len(tickets))
             return
-        for ticket in tickets:
-            self._loop.call_later(max(ticket.until - time.perf_counter(), 0.0), ticket.refuse, DeadlinePassed(_LATE))
+        if self.inline:
+            for ticket in tickets:
+                self._tell_in_time(ticket)
         self._send(tickets, rows)
+
+    def _tell_in_time(self, ticket: Ticket) -> None:
+        """Its caller hears when his time is over, whatever the model does until then."""
+        self._loop.call_later(max(ticket.until - time.perf_counter(), 0.0), ticket.refuse, DeadlinePassed(_LATE))
 
     def _send(self, tickets: list[Ticket], rows: Sequence[Row]) -> None:
         """Runs rows in a thread, watched; a daemon, so that a run that never comes back keeps no process alive."""

@@ -38,6 +38,7 @@ __all__ = [
     "LONGEST_KEY",
     "MOST_LABELS",
     "FeedbackSink",
+    "LabelReader",
     "feedback_handler",
 ]
 
@@ -77,7 +78,7 @@ def feedback_handler(store: FeedbackSink, *, hash_personal: HashOne | None = Non
 
     async def feedback(service: Service, call: Call) -> Reply:
         given, key = _labels(json_body(call)), _key(call)
-        reader = _LabelReader(service.line.reader.contract, hash_personal)
+        reader = LabelReader(service.line.reader.contract, hash_personal)
         labels = reader.read(given.labels, given.where, "" if key is None else key.hex())
         if key is None:
             await _stored(store, labels)
@@ -130,7 +131,7 @@ def _labels(body: bytes) -> _Given:
     return _Given(many, "feedback[{}]")
 
 
-class _LabelReader:
+class LabelReader:
     """Reads labels for one contract; all problems at once."""
 
     def __init__(self, contract: ServingContract, hash_one: HashOne | None) -> None:

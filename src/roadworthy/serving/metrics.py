@@ -45,6 +45,7 @@ _COUNTERS: Final[dict[str, str]] = {
 _GAUGES: Final[dict[str, str]] = {
     "roadworthy_in_flight": "Requests that are being answered.",
     "roadworthy_resident_bytes": "Resident memory of the worker.",
+    "roadworthy_processor_seconds": "Processor time that the worker has used.",
     "roadworthy_state_entries": "Entries that the entity state holds, as this worker saw it last.",
     "roadworthy_state_bytes": "Bytes that the entity state takes on disk, as this worker saw it last.",
     "roadworthy_started_seconds": "When the worker started, in seconds since 1970.",

@@ -19,6 +19,7 @@ from roadworthy.formats.bundle import BundleParts, read_bundle
 from roadworthy.graphs import golden
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.graphs.trace import trace
+from roadworthy.measures.alarms.thresholds import rule_of
 from roadworthy.measures.calibrators import Calibrator
 from roadworthy.measures.sketches import Reference
 from roadworthy.protocols import Reporter
@@ -28,7 +29,16 @@ from roadworthy.stages.package_reference import CALIBRATOR, COLUMNS, SCORES
 from roadworthy.standard import CATALOGUE, Requirement, Standard, exact_quantity
 from roadworthy.standard.metric import MetricKind
 
-__all__ = ["STEPS", "AlertRule", "MonitorPlan", "monitor_plan", "plan_of", "run", "self_test", "traced_layers"]
+__all__ = [
+    "STEPS",
+    "AlertRule",
+    "MonitorPlan",
+    "monitor_plan",
+    "plan_of",
+    "run",
+    "self_test",
+    "traced_layers",
+]
 
 STEPS = 2
 _STEP = "monitor"
@@ -114,9 +124,8 @@ def _rule(requirement: Requirement) -> AlertRule:
     by = f" for any {requirement.slice}" if requirement.slice else ""
     when = f"{requirement.metric} {'<' if below else '>'} {exact_quantity(requirement.bound, entry.unit)}{by}"
     evidence = _EVIDENCE[entry.kind]
-    name = f"{requirement.metric}:{requirement.slice}" if requirement.slice else requirement.metric
     return AlertRule(
-        name=f"{name}_{'low' if below else 'high'}",
+        name=rule_of(requirement),
         when=when,
         sentence=f"{when} over a window of live traffic{_HOW[evidence]}",
         metric=requirement.metric,

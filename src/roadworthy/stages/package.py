@@ -48,6 +48,7 @@ from roadworthy.stages.package_checks import (
     int8_refused,
     parity_between,
 )
+from roadworthy.stages.package_estimator import estimator_file
 from roadworthy.stages.package_reference import reference_files
 from roadworthy.stages.package_serving import refer_note, serving_files
 from roadworthy.stages.train import candidate_folder
@@ -169,8 +170,11 @@ def run(
 def _reference(inputs: PackageInputs, labelled: Labelled, train: pl.DataFrame, shipped: _Shipped) -> dict[str, bytes]:
     """The files of ``reference/``; what must be judged on unseen rows is judged on out-of-fold ones."""
     graph, choice, classes = GraphModel(shipped.content), inputs.validation.choice, inputs.trained.classes
-    unseen = labelled.out_of_fold([choice.candidate])[0][choice.candidate]
+    samples, numbers = labelled.out_of_fold([choice.candidate])
+    unseen = samples[choice.candidate]
+    rows = train.join(numbers.select("_row"), on="_row", how="semi", maintain_order="left")
     return {
+        **estimator_file(inputs.spec, unseen, rows, graph.columns, threshold=choice.threshold),
         **reference_files(inputs.spec, train, graph, shipped.scores, unseen),
         **serving_files(inputs.spec, train, graph.columns, unseen, classes=classes, threshold=choice.threshold),
     }

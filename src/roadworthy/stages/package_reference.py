@@ -18,6 +18,7 @@ from roadworthy.graphs.golden import GOLDEN, Golden, golden_frame
 from roadworthy.graphs.loading import load_graph
 from roadworthy.graphs.runner import GraphModel
 from roadworthy.measures.calibrators import fit_calibrators
+from roadworthy.measures.drift import with_dispersion
 from roadworthy.measures.samples import Sample
 from roadworthy.measures.sketches import Reference, sketch, sketch_scores
 from roadworthy.records.contract import ColumnType
@@ -28,6 +29,8 @@ __all__ = ["CALIBRATOR", "COLUMNS", "SCORES", "hidden_columns", "reference_files
 
 COLUMNS, SCORES, CALIBRATOR = "columns.json", "scores.json", "calibrator.json"
 _GOLDEN_ROWS = 16
+_DISPERSION_ROWS = 100_000
+_BATCH = 4096
 _TOLERANCE = 1e-5
 _INT8_TOLERANCE = 1e-3  # one step of an activation's 8 bits, where a rounding falls the other way
 
@@ -37,12 +40,13 @@ def reference_files(
 ) -> dict[str, bytes]:
     """The files of ``reference/`` by name.
 
-    ``columns.json`` sketches the training part, ``scores.json`` the ``scores`` of unseen rows, ``golden.json``
+    ``columns.json`` sketches the training part, with how much its consecutive rows vary more than independent ones
+    (scores as well) and which columns go together; ``scores.json`` the ``scores`` of unseen rows, ``golden.json``
     holds made-up rows with their scores, and ``calibrator.json`` (classification only) what out-of-fold scores
     stood for.
     """
-    names = [name for name in train.columns if not name.startswith("_") and name not in {"part", "fold"}]
-    columns = sketch(train, names, hidden=hidden_columns(spec))
+    columns = _columns(spec, train, graph)
+    names = [*columns.numbers, *columns.categories]
     times = {name for name in names if train.schema[name].is_temporal()}
     files = {
         COLUMNS: canonical_json(columns),
@@ -52,6 +56,17 @@ def reference_files(
     if spec.task is not Task.REGRESSION:
         files[CALIBRATOR] = canonical_json(fit_calibrators(out_of_fold.score, out_of_fold.y))
     return files
+
+
+def _columns(spec: ProjectSpec, train: pl.DataFrame, graph: GraphModel) -> Reference:
+    """What windows are compared with: target, time and entity are counted, but go together with nothing."""
+    names = [name for name in train.columns if not name.startswith("_") and name not in {"part", "fold"}]
+    apart = {spec.target, spec.data.time, spec.data.entity}
+    columns = sketch(train, names, hidden=hidden_columns(spec), together=[one for one in names if one not in apart])
+    latest = train.sort(spec.data.time, maintain_order=True) if spec.data.time in train.columns else train
+    latest = latest.tail(_DISPERSION_ROWS)
+    scores = graph.score(latest, batch=_BATCH).reshape(latest.height, -1)
+    return with_dispersion(columns, latest, time=spec.data.time, entity=spec.data.entity, scores=scores)
 
 
 def hidden_columns(spec: ProjectSpec) -> set[str]:

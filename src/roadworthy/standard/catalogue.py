@@ -8,6 +8,7 @@ from __future__ import annotations
 from roadworthy.errors import UnknownName
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
+from roadworthy.standard.live_metrics import LIVE_METRICS
 from roadworthy.standard.metric import Direction, Metric, MetricKind
 
 __all__ = ["CATALOGUE", "metric_named"]
@@ -359,6 +360,7 @@ _METRICS = (
         kind=MetricKind.CONDUCT,
         phases=_SERVED,
     ),
+    *LIVE_METRICS,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}

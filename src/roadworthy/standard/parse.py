@@ -12,6 +12,7 @@ from typing import Any
 from roadworthy.errors import Problem, ProjectFileError, UnknownName, nearest
 from roadworthy.records.evidence import Phase
 from roadworthy.records.project import Task
+from roadworthy.standard.alarm_budget import parse_budget
 from roadworthy.standard.catalogue import CATALOGUE
 from roadworthy.standard.metric import Direction, Metric, MetricKind
 from roadworthy.standard.presets import PRESETS, preset_requirements
@@ -23,7 +24,6 @@ __all__ = ["parse_standard"]
 _COMPARISON = re.compile(r"^\s*(>=|<=|>|<|==|=)\s*(.+)$")
 _SETTINGS = ("extends", "alarm_budget", "confidence")
 _KEYS = ("at_least", "at_most", "slice", "phases", "trigger", "confidence")
-_BUDGET = re.compile(r"^\s*\d+(\.\d+)?\s+per\s+\d+(\.\d+)?\s+(hours?|days?|weeks?)\s*$")
 _DEFAULT_PRESET = "service"
 
 
@@ -83,10 +83,12 @@ class _Reader:
         return _DEFAULT_PRESET
 
     def budget(self, text: object) -> str:
-        if isinstance(text, str) and _BUDGET.match(text):
-            return text
-        self._problem("alarm_budget", f"{text!r}", 'false alarms per time, as "1 per 30 days"')
-        return "1 per 30 days"
+        try:
+            parse_budget(text)
+        except ValueError as error:
+            self._problem("alarm_budget", str(error), "")
+            return "1 per 30 days"
+        return str(text)
 
     def confidence(self, value: object, key: str) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0.5 <= value < 1:

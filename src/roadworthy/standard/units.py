@@ -14,7 +14,7 @@ __all__ = ["UNITS", "exact_quantity", "format_quantity", "parse_quantity", "quan
 
 UNITS: dict[str, dict[str, float]] = {
     "": {"": 1.0, "%": 0.01},
-    "ms": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "min": 6e4},
+    "ms": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6, "d": 8.64e7},
     "bytes": {
         "B": 1.0,
         "bytes": 1.0,
@@ -68,7 +68,7 @@ def _accepted(base: str) -> str:
 
 
 _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
-    "ms": ((6e4, "min"), (1e3, "s"), (1.0, "ms"), (1e-3, "µs")),
+    "ms": ((8.64e7, "d"), (3.6e6, "h"), (6e4, "min"), (1e3, "s"), (1.0, "ms"), (1e-3, "µs")),
     "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes")),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from roadworthy.testing.failure import ConformanceError
 from roadworthy.testing.memory import FixedClock, MemorySource, MemoryStore, SilentReporter
+from roadworthy.testing.notifiers import MemoryNotifier, check_notifier
 from roadworthy.testing.sources import check_source
 from roadworthy.testing.stores import check_store
 from roadworthy.testing.trainers import check_trainer
@@ -18,9 +19,11 @@ from roadworthy.testing.trainers import check_trainer
 __all__ = [
     "ConformanceError",
     "FixedClock",
+    "MemoryNotifier",
     "MemorySource",
     "MemoryStore",
     "SilentReporter",
+    "check_notifier",
     "check_source",
     "check_store",
     "check_trainer",

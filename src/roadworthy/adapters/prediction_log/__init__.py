@@ -11,7 +11,14 @@ from roadworthy.adapters.prediction_log.events import EventLog, read_events
 from roadworthy.adapters.prediction_log.journal import Limits
 from roadworthy.adapters.prediction_log.labels import FeedbackStore
 from roadworthy.adapters.prediction_log.log import PredictionLog
-from roadworthy.adapters.prediction_log.reading import FeedbackRead, Joined, joined, read_feedback, read_log
+from roadworthy.adapters.prediction_log.reading import (
+    FeedbackRead,
+    Joined,
+    joined,
+    read_feedback,
+    read_log,
+    with_labels,
+)
 from roadworthy.adapters.prediction_log.tables import column_name
 
 __all__ = [
@@ -26,4 +33,5 @@ __all__ = [
     "read_events",
     "read_feedback",
     "read_log",
+    "with_labels",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 class EventCodec:
     """Frames as records: one for each commit."""
 
-    def payloads(self, items: Sequence[pl.DataFrame]) -> Iterator[Payload]:
+    def payloads(self, items: Iterable[pl.DataFrame]) -> Iterator[Payload]:
         """A record for each item."""
         for rows in items:
             columns = tuple((column.name, _NAMES[column.dtype]) for column in rows)

@@ -54,7 +54,7 @@ class Counter(Protocol):
 class Codec(Protocol[Taken_contra]):
     """How a stream's items become records, and its records tables."""
 
-    def payloads(self, items: Sequence[Taken_contra]) -> Iterable[Payload]:
+    def payloads(self, items: Iterable[Taken_contra]) -> Iterable[Payload]:
         """The records of some items, one by one, each made in a fraction of a millisecond.
 
         One without data stands for rows that cannot be encoded. Rows that were never an answer are in none.
@@ -67,10 +67,14 @@ class Codec(Protocol[Taken_contra]):
 
 
 class Limits(NamedTuple):
-    """``rows`` and ``bytes`` that wait for the disk; a spool becomes Parquet at ``segment_bytes`` or ``segment_s``."""
+    """``rows`` and ``bytes`` that wait for the disk; a spool becomes Parquet at ``segment_bytes`` or ``segment_s``.
+
+    ``items`` are the bytes of what has not even become a record, as whoever adds it reckons.
+    """
 
     rows: int = 100_000
     bytes: int = 16 << 20
+    items: int = 32 << 20
     segment_bytes: int = 4 << 20
     segment_s: float = 600.0
 
@@ -109,10 +113,10 @@ class Journal(Generic[Item]):
         self._root, self._folder, self._codec = root, root / "spool", codec
         self._title, self._worker, self._limits, self._durable = title, worker, limits, durable
         self._metrics, self._counters = metrics, counters
-        self._queue: deque[tuple[int, int, Item]] = deque()
+        self._queue: deque[tuple[int, int, int, Item]] = deque()
         self._waiting: deque[_Waiting] = deque()
-        self._added = self._rows_in = self._refused = 0  # written by the event loop alone
-        self._done = self._rows_out = self._lost = self._kept = 0  # written by the thread alone
+        self._added = self._rows_in = self._size_in = self._refused = 0  # written by the event loop alone
+        self._done = self._rows_out = self._size_out = self._lost = self._kept = 0  # written by the thread alone
         self._taken = 0
         self._failed: deque[tuple[int, int]] = deque(maxlen=1_000)  # after which item, and to which, one was not kept
         self._told_lost = self._told_kept = 0
@@ -137,16 +141,20 @@ class Journal(Generic[Item]):
 
     # --- on the event loop --------------------------------------------------------------------------------------
 
-    def add(self, item: Item, rows: int) -> int | None:
-        """Takes an item and gives it a number, from 1; or counts its rows as lost, and gives None."""
-        waiting = self._rows_in - self._rows_out
-        if waiting + rows > self._limits.rows or self._closing:
+    def add(self, item: Item, rows: int, size: int = 0) -> int | None:
+        """Takes an item and gives it a number, from 1; or counts its rows as lost, and gives None.
+
+        ``size``: about how many bytes it keeps in memory.
+        """
+        waiting, kept = self._rows_in - self._rows_out, self._size_in - self._size_out
+        if waiting + rows > self._limits.rows or (kept and kept + size > self._limits.items) or self._closing:
             self._refused += rows
             return None
         self._added += 1
         self._rows_in += rows
-        self._queue.append((self._added, rows, item))
-        if self._durable or waiting > self._limits.rows // 4:
+        self._size_in += size
+        self._queue.append((self._added, rows, size, item))
+        if self._durable or waiting > self._limits.rows // 4 or kept > self._limits.items // 4:
             self._wake.set()
         return self._added
 
@@ -179,7 +187,8 @@ class Journal(Generic[Item]):
         if self._disk_trouble:
             state = f"{waiting:,} rows wait for it, {lost:,} were lost so far"
             return f"{self._title} cannot be written: {self._disk_trouble}; {state}"
-        if waiting > self._limits.rows // 2 and self._refused:
+        much = waiting > self._limits.rows // 2 or self._size_in - self._size_out > self._limits.items // 2
+        if much and self._refused:
             return f"{self._title} falls behind: {waiting:,} rows wait, {lost:,} were lost so far"
         if self._segment_trouble:
             return f"{self._title} stays in its spool: {self._segment_trouble}"
@@ -228,15 +237,18 @@ class Journal(Generic[Item]):
 
     def _encode(self) -> bool:
         """Makes records of all that waits, a slice at a time; False when a row had to be left out."""
-        items: list[Item] = []
-        rows, lost = 0, self._lost
-        while self._queue:
-            self._taken, count, item = self._queue.popleft()
-            items.append(item)
-            rows += count
-        encoded = 0
+        rows, size, encoded, lost = 0, 0, 0, self._lost
+
+        def items() -> Iterator[Item]:
+            nonlocal rows, size
+            for _ in range(len(self._queue)):  # what comes meanwhile is for the next time
+                self._size_out += size  # of the last one, which is a record by now, or soon
+                self._taken, count, size, item = self._queue.popleft()
+                rows += count
+                yield item
+
         try:
-            for payload in self._codec.payloads(items):
+            for payload in self._codec.payloads(items()):
                 self._hold(payload)
                 encoded += payload.rows
                 if not (self._durable or self._closing):
@@ -245,6 +257,7 @@ class Journal(Generic[Item]):
             self._lost += rows - encoded
             raise
         finally:
+            self._size_out += size
             self._rows_out += rows - encoded  # rows that were never an answer
         return self._lost == lost
 

@@ -44,7 +44,7 @@ _decode = msgspec.msgpack.Decoder(list[Feedback]).decode
 class FeedbackCodec:
     """Labels as records: one for each request."""
 
-    def payloads(self, items: Sequence[Sequence[Feedback]]) -> Iterator[Payload]:
+    def payloads(self, items: Iterable[Sequence[Feedback]]) -> Iterator[Payload]:
         """A record for each item."""
         for labels in items:
             yield Payload(_encode(list(labels)), len(labels))

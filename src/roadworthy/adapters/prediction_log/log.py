@@ -19,6 +19,8 @@ PREDICTIONS = "predictions"
 """The stream's folder in the lake."""
 
 _RECENT = 4_096
+_ROW_BYTES, _VALUE_BYTES = 200, 32
+"""What a row and a value of it take as objects: a tuple, its score, its share of an identity; a float, a pointer."""
 
 
 class PredictionLog:
@@ -53,7 +55,9 @@ class PredictionLog:
 
     def add(self, logged: LoggedRun) -> None:
         """Takes a run, or counts its rows as lost."""
-        number = self._journal.add(logged, len(logged.rows))
+        rows = logged.rows
+        size = len(rows) * (_ROW_BYTES + _VALUE_BYTES * len(rows[0])) if rows else 0
+        number = self._journal.add(logged, len(rows), size)
         if self.durable:
             self._recent.append((logged.run, number))
 

@@ -141,7 +141,7 @@ class PredictionCodec:
         self._hash_one = hash_one
         self._layouts: WeakKeyDictionary[_Reader, _Layout] = WeakKeyDictionary()
 
-    def payloads(self, items: Sequence[LoggedRun]) -> Iterator[Payload]:
+    def payloads(self, items: Iterable[LoggedRun]) -> Iterator[Payload]:
         """Records of some hundred rows each."""
         gathered: list[_Piece] = []
         rows = 0

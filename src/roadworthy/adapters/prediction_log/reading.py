@@ -24,7 +24,7 @@ from roadworthy.adapters.prediction_log.tables import OWN, column_name
 from roadworthy.errors import DataError, nearest
 from roadworthy.transforms.kept import key_text
 
-__all__ = ["FeedbackRead", "Joined", "joined", "read_feedback", "read_log", "stream"]
+__all__ = ["FeedbackRead", "Joined", "joined", "read_feedback", "read_log", "stream", "with_labels"]
 
 _TYPES: Mapping[str, pl.DataType] = dict(
     zip(
@@ -60,9 +60,12 @@ class FeedbackRead:
     changed: int
 
 
-def read_feedback(lake: Path) -> FeedbackRead:
-    """The latest label of each prediction, and how many minds were changed."""
-    rows = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, None, None).collect()
+def read_feedback(lake: Path, *, since: datetime | None = None, until: datetime | None = None) -> FeedbackRead:
+    """The latest label of each prediction, and how many minds were changed.
+
+    Of what came from ``since`` on and before ``until``.
+    """
+    rows = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, until).collect()
     rows = rows.sort("at", "place", maintain_order=True)
     repeated = (pl.col("key") != "") & ~pl.struct("key", "place").is_first_distinct()
     once = rows.filter(~repeated)
@@ -106,22 +109,32 @@ def joined(
     """
     read = read_feedback(lake)
     everything = read_log(lake)
-    rows = read_log(lake, since=since, until=until).collect()
     by_id = read.latest.filter(pl.col("id") != "")
     by_entity = read.latest.filter(pl.col("id") == "")
     known = everything.select("id", "row").unique().collect()
     unknown = by_id.join(known, on=["id", "row"], how="anti").height
-    found = [_labels(rows.select("id", "row"), by_id, ["id", "row"])]
     unknown_entities = by_entity.height
     if entity and time and by_entity.height:
         keys = _keyed(everything, column_name(entity), column_name(time))
         unknown_entities = by_entity.join(keys.collect(), on=["entity", "time"], how="anti").height
+    rows = with_labels(read_log(lake, since=since, until=until).collect(), read, entity=entity, time=time)
+    labelled = rows.get_column("labelled_at").count()
+    return Joined(rows, labelled, rows.height - labelled, unknown, unknown_entities, read.changed, read.repeated)
+
+
+def with_labels(rows: pl.DataFrame, read: FeedbackRead, *, entity: str = "", time: str = "") -> pl.DataFrame:
+    """Predictions with ``label``, ``value``, ``comment`` and ``labelled_at``, null where nothing is known.
+
+    Joined as ``joined`` does. Raises DataError where the rows have no such columns.
+    """
+    by_id = read.latest.filter(pl.col("id") != "")
+    by_entity = read.latest.filter(pl.col("id") == "")
+    found = [_labels(rows.select("id", "row"), by_id, ["id", "row"])]
+    if entity and time and by_entity.height:
         own = _keyed(rows.lazy(), column_name(entity), column_name(time)).collect()
         found.append(_labels(own, by_entity, ["entity", "time"]))
     labels = pl.concat(found).sort("labelled_at", maintain_order=True).unique(["id", "row"], keep="last")
-    rows = rows.join(labels, on=["id", "row"], how="left", maintain_order="left")
-    labelled = rows.get_column("labelled_at").count()
-    return Joined(rows, labelled, rows.height - labelled, unknown, unknown_entities, read.changed, read.repeated)
+    return rows.join(labels, on=["id", "row"], how="left", maintain_order="left")
 
 
 def _labels(predictions: pl.DataFrame, labels: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:

@@ -49,6 +49,7 @@ from roadworthy.stages import monitor
 from roadworthy.stages.adopting import feeds
 from roadworthy.stages.inspection import concluded
 from roadworthy.stages.package import BUNDLE
+from roadworthy.stages.package_estimator import estimator_file
 from roadworthy.stages.package_reference import reference_files
 from roadworthy.stages.package_serving import refer_note, serving_files
 from roadworthy.testing import SilentReporter
@@ -290,6 +291,7 @@ def _parts(work: Work, draft: OpenBundle, subject: Subject, inspection: Inspecti
     graph = GraphModel(work.made.content)
     reference = {
         **reference_files(spec, rows, graph, scores, sample),
+        **estimator_file(spec, sample, rows, graph.columns, threshold=work.declared.threshold),
         **serving_files(spec, rows, graph.columns, sample, classes=work.classes, threshold=work.declared.threshold),
     }
     card = adopted_card(

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -135,6 +136,7 @@ class Worker:
         """Tells that the event loop turns; where nobody listens any more, it is time to end."""
         while True:
             self._place.metrics.gauge("roadworthy_resident_bytes", resident())
+            self._place.metrics.gauge("roadworthy_processor_seconds", time.process_time())
             self._say()
             if not self._place.tell("beat"):
                 self._ending.set()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from roadworthy.errors import nearest
+from roadworthy.formats.project.alert_rules import alert_faults
+from roadworthy.formats.project.monitor_rules import monitor_faults
 from roadworthy.formats.project.serving_rules import serving_faults
 from roadworthy.formats.project.typing_rules import Fault
 from roadworthy.records.contract import ColumnContract
@@ -36,6 +38,8 @@ def reference_problems(spec: ProjectSpec) -> list[Fault]:
         *_decision_faults(spec),
         *serving_faults(spec),
         *_rollout_faults(spec),
+        *monitor_faults(spec),
+        *alert_faults(spec),
     ]
 
 
@@ -195,6 +199,3 @@ def _rollout_faults(spec: ProjectSpec) -> Iterator[Fault]:
             close = nearest(metric, CATALOGUE)
             hint = f"; did you mean {close!r}?" if close else ""
             yield Fault(f"rollout.margin.{metric}", f"unknown metric {metric!r}{hint}", "a metric of the standard")
-    for place, url in enumerate(spec.alerts.notify):
-        if not re.match(r"[a-z][a-z0-9+.-]*://.", url, re.IGNORECASE):
-            yield Fault(f"alerts.notify.{place}", "a receiver that is no URL", 'such as "slack://…" or "mailto://…"')

@@ -34,6 +34,7 @@ _ABOUT = {
     "serving": "What is answered where no version can answer, and which rows go to a person.",
     "standard": "What a version must prove before release, in rollout and on live traffic.",
     "rollout": "Steps of traffic in percent, and how much worse still counts as good.",
+    "monitor": "How live traffic is cut into windows.",
     "alerts": "Where alerts go.",
 }
 
@@ -77,6 +78,7 @@ def _tables(spec: ProjectSpec) -> dict[str, dict[str, Any]]:
         "serving": msgspec.to_builtins(spec.serving),
         "standard": spec.standard,
         "rollout": msgspec.to_builtins(spec.rollout),
+        "monitor": msgspec.to_builtins(spec.monitor),
         "alerts": msgspec.to_builtins(spec.alerts),
     }
     return {name: content for name, content in tables.items() if content}

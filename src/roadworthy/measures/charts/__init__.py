@@ -20,7 +20,7 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 
 from roadworthy.measures.charts import candidates as _candidates
-from roadworthy.measures.charts import decisions, estimates, groups, later, probes, uncertainty, worth
+from roadworthy.measures.charts import decisions, drift, estimated, estimates, groups, later, probes, uncertainty, worth
 from roadworthy.measures.charts.candidates import candidates_exhibit, training_exhibit
 from roadworthy.measures.charts.describe import describe
 from roadworthy.measures.charts.render import to_png, to_svg
@@ -37,6 +37,9 @@ _CHARTS: dict[str, Callable[[Exhibit, Sequence[Reference]], alt.TopLevelMixin | 
     "conformal": uncertainty.conformal,
     "confusion": decisions.confusion,
     "dependence": probes.dependence,
+    "drift": drift.drift,
+    "drift_cells": drift.drift_cells,
+    "estimated": estimated.estimated,
     "explained_rows": probes.explained_rows,
     "fairness": groups.fairness,
     "fairness_crossed": groups.fairness,
