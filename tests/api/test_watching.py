@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from roadworthy import assembly
+from roadworthy import api, assembly
 from roadworthy.api.watching.monitor import Monitor, Watch
 from roadworthy.api.watching.traffic import LakeTraffic
 from roadworthy.api.watching.versions import Versions
@@ -190,6 +190,16 @@ def test_quality_that_falls_alarms_and_stays_latched_when_the_next_window_is_goo
     alert = site.alerts()["accuracy_low"]
     assert alert.state is AlertState.FIRING
     assert "accuracy is" in alert.first.sentence
+
+
+def test_what_a_person_has_signed_for_calls_nobody(site: Site, copied: Path) -> None:
+    api.waive("accuracy >= 0.8", by="Ann Lee", reason="pilot", expires="30 days", project=copied)
+    rows = site.traffic.predict(site.traffic.draw(600), every_s=6)
+    site.traffic.label(rows["id"].to_list(), wrong(rows, 0.5), START + timedelta(seconds=1))
+    (judged,), _ = site.look(1)
+    assert outcome(judged, "accuracy >= 0.8") is Outcome.WAIVED
+    assert "accuracy_low" not in site.alerts()
+    assert "log_loss_high" in site.alerts()
 
 
 def test_what_servers_say_of_themselves_is_judged_with_the_window(site: Site) -> None:

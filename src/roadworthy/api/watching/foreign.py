@@ -20,6 +20,7 @@ from roadworthy.adapters.foreign_log import ForeignColumns, ForeignLog, foreign_
 from roadworthy.adapters.prediction_log import FeedbackRead, with_labels
 from roadworthy.adapters.prediction_log.labels import SCHEMA
 from roadworthy.api.watching.traffic import moment, observed, place_of
+from roadworthy.api.watching.versions import waivers_of
 from roadworthy.errors import DataError, Problem
 from roadworthy.formats.bundle.parts import ServingContract
 from roadworthy.measures.drift import with_dispersion
@@ -28,6 +29,7 @@ from roadworthy.measures.samples import Sample
 from roadworthy.measures.sketches import Reference, sketch, sketch_scores
 from roadworthy.records.digests import digest_data
 from roadworthy.records.project import Task
+from roadworthy.records.verdict import Waiver
 from roadworthy.records.window import Place
 from roadworthy.stages.monitor import MonitorPlan, monitor_plan
 from roadworthy.stages.package_reference import hidden_columns
@@ -70,6 +72,7 @@ class ForeignTraffic:
 class ForeignVersions:
     """Whatever answered is held to one reference."""
 
+    project: assembly.Project
     watched: Watched
 
     def titled(self, title: str) -> Watched | None:
@@ -79,6 +82,10 @@ class ForeignVersions:
     def in_service(self) -> Watched:
         """The one that there is."""
         return self.watched
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """What a named person has signed for, and holds today."""
+        return waivers_of(self.project)
 
 
 def foreign(
@@ -103,7 +110,7 @@ def foreign(
     now = foreign_log(assembly.source_of(log), columns, task=task, version=title)
     nothing = FeedbackRead(_no_labels(past), 0, 0, 0)
     watched = _watched(opened, title, known, past.labels or nothing, classes=classes, threshold=cut)
-    return ForeignTraffic(_frame(now, title), now.labels or nothing), ForeignVersions(watched)
+    return ForeignTraffic(_frame(now, title), now.labels or nothing), ForeignVersions(opened, watched)
 
 
 def _frame(log: ForeignLog, title: str) -> pl.DataFrame:

@@ -43,7 +43,7 @@ from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import Task
 from roadworthy.records.window import Cut, Judged, Place, Window, WindowKind, WindowSummary
 from roadworthy.stages.watching.cutting import next_windows
-from roadworthy.stages.watching.estimates import estimates
+from roadworthy.stages.watching.estimates import Estimates
 from roadworthy.stages.watching.judging import Back, Sight, guarded, told_of
 from roadworthy.stages.watching.observed import within
 from roadworthy.stages.watching.watched import Watched
@@ -53,8 +53,7 @@ from roadworthy.standard import Requirement
 __all__ = ["Monitor", "Ticked", "Watch"]
 
 _US, _DAY_US = 1_000_000, 86_400_000_000
-_MOST_PLACES = 200_000
-_MOST_BACK_ROWS = 500_000
+_MOST_PLACES, _MOST_BACK_ROWS = 200_000, 500_000
 _WINDOWS, _LATE = "monitor:windows", "monitor:late labels"
 
 
@@ -267,7 +266,7 @@ class Monitor:
             at_us=window.until.at_us,
             backs=backs,
             operations=guarded(partial(self._operations, window, live), "reading operations"),
-            estimate=guarded(partial(estimates, watched, own), "estimating quality"),
+            estimate=guarded(Estimates(watched, own), "estimating quality"),
         )
         return Asked(
             watched=watched,
@@ -282,6 +281,7 @@ class Monitor:
             looks=None,
             seconds=seconds,
             standing=standing,
+            waivers=self._versions.waivers(),
         )
 
     def _answerer(self, rows: pl.DataFrame, otherwise: str) -> Watched:

@@ -9,9 +9,10 @@ from typing import Protocol
 
 from roadworthy import assembly
 from roadworthy.errors import RegistryError
+from roadworthy.records.verdict import Waiver
 from roadworthy.stages.watching.watched import Watched, watched
 
-__all__ = ["Answerers", "Versions"]
+__all__ = ["Answerers", "Versions", "waivers_of"]
 
 
 class Answerers(Protocol):
@@ -23,6 +24,10 @@ class Answerers(Protocol):
 
     def in_service(self) -> Watched:
         """The version in service."""
+        ...
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """What a named person has signed for, and holds today."""
         ...
 
 
@@ -53,3 +58,13 @@ class Versions:
         if found is None:
             raise RegistryError(f"{version.title} is no version of {name}")
         return found
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """What a named person has signed for, and holds today."""
+        return waivers_of(self._project)
+
+
+def waivers_of(project: assembly.Project) -> tuple[Waiver, ...]:
+    """The waivers of a project that are in force."""
+    with assembly.opened_registry(project) as registry:
+        return registry.waivers(project.spec.name)

@@ -9,10 +9,11 @@ In: a labelled reference once, then windows without labels (or with some). Out: 
 - ``expected``, ``classes``, ``amounts``, ``valuing``: metrics of chances; ``bands``, ``support``: how sure that is.
 """
 
-from roadworthy.measures.estimation.estimating import MIN_ROWS, MIN_SUPPORT, estimated, estimated_slices
+from roadworthy.measures.estimation.estimating import MIN_ROWS, MIN_SUPPORT, estimated, estimated_of, estimated_slices
 from roadworthy.measures.estimation.fitting import MIN_REFERENCE_ROWS, fit_estimator
 from roadworthy.measures.estimation.rectifying import MIN_LABELS, rectified
 from roadworthy.measures.estimation.state import EstimatorState, Plan, estimator_bytes, read_estimator
+from roadworthy.measures.estimation.telling import Telling
 from roadworthy.measures.estimation.valuing import estimable
 from roadworthy.measures.estimation.weighting import ReferenceRows
 
@@ -24,8 +25,10 @@ __all__ = [
     "EstimatorState",
     "Plan",
     "ReferenceRows",
+    "Telling",
     "estimable",
     "estimated",
+    "estimated_of",
     "estimated_slices",
     "estimator_bytes",
     "fit_estimator",

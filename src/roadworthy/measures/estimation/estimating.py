@@ -32,7 +32,7 @@ from roadworthy.measures.quality import MOST_SLICES
 from roadworthy.records.evidence import Measurement, Phase
 from roadworthy.standard.catalogue import metric_named
 
-__all__ = ["MIN_ROWS", "MIN_SUPPORT", "estimated", "estimated_slices"]
+__all__ = ["MIN_ROWS", "MIN_SUPPORT", "estimated", "estimated_of", "estimated_slices"]
 
 MIN_ROWS = 50
 """Windows of fewer rows are not estimated: their realised value could be anything."""
@@ -58,9 +58,15 @@ def estimated(
     ``lower`` and ``upper`` each hold for the realised value at ``confidence``: 0.975 gives a band of 95 %. Raises
     UnknownName for a metric that is not in the catalogue, DataError when the window does not fit the state.
     """
+    return estimated_of(Telling(state, scores, frame, decisions, reference), metrics, confidence=confidence)
+
+
+def estimated_of(
+    told: Telling, metrics: Iterable[str] | None = None, *, confidence: float = 0.95
+) -> tuple[Measurement, ...]:
+    """As ``estimated``, of rows that are asked more than once: what they have in common is worked out once."""
     _confident(confidence)
-    told = Telling(state, scores, frame, decisions, reference)
-    names = state.known if metrics is None else tuple(metrics)
+    names = told.state.known if metrics is None else tuple(metrics)
     return tuple(_measured(told, metric_named(name).name, confidence) for name in names)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 
 import msgspec
@@ -33,7 +34,7 @@ from roadworthy.stages.watching.watched import Watched
 from roadworthy.standard import Requirement, Standard, judge
 from roadworthy.standard.requirement import Trigger
 
-__all__ = ["Back", "Measure", "Sight", "guarded", "members", "requirement_signals", "shown", "told_of"]
+__all__ = ["Back", "Measure", "Sight", "excused", "guarded", "members", "requirement_signals", "shown", "told_of"]
 
 Measure = Callable[[Sequence[Requirement]], tuple[Measurement, ...]]
 """Measurements of phase live for some requirements, each at the requirement's own confidence."""
@@ -110,15 +111,17 @@ def members(watched: Watched) -> dict[Family, int]:
     return {**asked, Family.ESTIMATED: asked[Family.QUALITY], Family.ERRORS: errors}
 
 
-def shown(watched: Watched, sight: Sight, *, waivers: Sequence[Waiver] = ()) -> tuple[tuple[Measurement, ...], Verdict]:
+def shown(
+    watched: Watched, sight: Sight, *, waivers: Sequence[Waiver] = (), today: date | None = None
+) -> tuple[tuple[Measurement, ...], Verdict]:
     """What people read: all measurements of the window, and the verdict on every live requirement.
 
-    What was seen decides where it can; what was estimated, where labels are too few.
+    What was seen decides where it can; what was estimated, where labels are too few. ``today`` says which waivers hold.
     """
     seen = _measured(watched, sight, watched.required)
     standard = Standard(preset="none", requirements=watched.required, alarm_budget=watched.plan.alarm_budget)
     evidence = Evidence(subject=watched.subject, holdout="", measurements=_deciding(seen))
-    return seen, judge(standard, evidence, phase=Phase.LIVE, waivers=waivers)
+    return seen, judge(standard, evidence, phase=Phase.LIVE, waivers=waivers, today=today)
 
 
 def requirement_signals(
@@ -146,6 +149,19 @@ def requirement_signals(
         found.append(_together(looks, standing.get(rule_of(item), 0)))
         found.append(_signal(item, Family.ESTIMATED, sight, sight.backs[0], allotment, sight.estimate))
     return tuple(found)
+
+
+def excused(signals: Sequence[Signal], waived: Mapping[str, Waiver]) -> tuple[Signal, ...]:
+    """The same, without alarms of requirements (by their lines) that a named person has signed for."""
+
+    def said(signal: Signal) -> Signal:
+        waiver = waived.get(str(signal.evidence.get("requirement", "")))
+        if waiver is None or signal.word is not Word.ALARM:
+            return signal
+        words = f"{signal.sentence} Waived by {waiver.person} until {waiver.expires}."
+        return msgspec.structs.replace(signal, word=Word.UNKNOWN, sentence=words)
+
+    return tuple(map(said, signals))
 
 
 def _signal(  # noqa: PLR0917 - one rule, one look, and what is known of both

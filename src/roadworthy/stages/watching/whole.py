@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import polars as pl
@@ -23,7 +24,7 @@ from roadworthy.records.shift import Shift
 from roadworthy.records.verdict import Waiver
 from roadworthy.records.window import Judged, Window, WindowSummary
 from roadworthy.stages.watching.data import comparisons, data_members, signals_of_data
-from roadworthy.stages.watching.judging import Sight, members, requirement_signals, shown, told_of
+from roadworthy.stages.watching.judging import Sight, excused, members, requirement_signals, shown, told_of
 from roadworthy.stages.watching.observed import counted
 from roadworthy.stages.watching.skew import skew, skew_signal
 from roadworthy.stages.watching.watched import Watched
@@ -95,8 +96,10 @@ def judged_window(asked: Asked) -> Found:
         compared = part("data", lambda: _comparisons(asked, looks))
         signals += part("data alarms", lambda: _of_data(asked, compared))
         signals += part("skew", lambda: _of_skew(asked, own))
-    measured, verdict = shown(asked.watched, asked.sight, waivers=asked.waivers)
-    signals += part("requirements", lambda: _of_requirements(asked))
+    today = datetime.fromtimestamp(asked.judged_at_us / 1e6, UTC).date()
+    measured, verdict = shown(asked.watched, asked.sight, waivers=asked.waivers, today=today)
+    waived = {one.requirement: one.waiver for one in verdict.requirements if one.waiver is not None}
+    signals += part("requirements", lambda: excused(_of_requirements(asked), waived))
     judged = Judged(
         window=asked.window,
         revision=asked.revision,
