@@ -91,7 +91,7 @@ def spans(
 
 def named_axis() -> alt.Axis:
     """An axis whose labels keep their lines."""
-    return alt.Axis(ticks=False, grid=False, labelColor=INK, labelExpr="split(datum.value, '\\n')")
+    return alt.Axis(ticks=False, grid=False, labelPadding=10, labelColor=INK, labelExpr="split(datum.value, '\\n')")
 
 
 def line_height(names: Sequence[str]) -> int:
