@@ -17,6 +17,7 @@ import polars as pl
 from roadworthy.adapters.prediction_log import FeedbackRead, read_feedback, read_log, with_labels
 from roadworthy.adapters.prediction_log.tables import column_name
 from roadworthy.records.window import Place
+from roadworthy.stages.watching.observed import beyond
 
 __all__ = ["LakeTraffic", "Traffic", "moment", "observed", "place_of"]
 
@@ -74,13 +75,13 @@ class LakeTraffic:
     def places(self, after: Place, until_us: int, most: int) -> Sequence[Place]:
         """See Traffic."""
         rows = read_log(self._lake, since=moment(after.at_us), until=moment(until_us)).select("at", "id", "row")
-        found = rows.filter(_beyond(after)).head(most).collect()
+        found = rows.filter(beyond(after, own="")).head(most).collect()
         return [place_of(key) for key in found.with_columns(pl.col("at").dt.epoch("us")).iter_rows()]
 
     def rows(self, after: Place, until: Place, known_by_us: int) -> pl.DataFrame:
         """See Traffic."""
         span = read_log(self._lake, since=moment(after.at_us), until=moment(until.at_us + 1))
-        rows = span.filter(_beyond(after), ~_beyond(until)).collect()
+        rows = span.filter(beyond(after, own=""), ~beyond(until, own="")).collect()
         labels = self._labels(after.at_us - _EARLIER_US, known_by_us)
         return observed(self._with(rows, labels))
 
@@ -133,13 +134,6 @@ def moment(us: int) -> datetime:
 def place_of(key: tuple[int, str, int]) -> Place:
     """A place from microseconds, id and row."""
     return Place(*key)
-
-
-def _beyond(place: Place) -> pl.Expr:
-    """Whether a row of the log comes after a place."""
-    at, id_, row = pl.col("at").dt.epoch("us"), pl.col("id"), pl.col("row")
-    later = (id_ > place.id) | ((id_ == place.id) & (row > place.row))
-    return (at > place.at_us) | ((at == place.at_us) & later)
 
 
 def observed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -30,9 +30,9 @@ def within(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
     return rows.filter(beyond(window.after), ~beyond(window.until))
 
 
-def beyond(place: Place) -> pl.Expr:
-    """Whether a row comes after a place."""
-    at, id_, row = pl.col("_at").dt.epoch("us"), pl.col("_id"), pl.col("_row")
+def beyond(place: Place, own: str = "_") -> pl.Expr:
+    """Whether a row comes after a place. ``own`` stands before the names of the log's own columns."""
+    at, id_, row = pl.col(f"{own}at").dt.epoch("us"), pl.col(f"{own}id"), pl.col(f"{own}row")
     later = (id_ > place.id) | ((id_ == place.id) & (row > place.row))
     return (at > place.at_us) | ((at == place.at_us) & later)
 
