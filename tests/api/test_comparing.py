@@ -44,7 +44,7 @@ def test_what_changed_comes_first_and_what_did_not_is_quiet() -> None:
     assert found.shifts[: len(found.changed)] == found.changed
     said = str(found)
     assert said.startswith("2,000 rows beside 5,000 of the reference: 3 changed, ")
-    assert re.search(r"\n- device = ios fell from 29 % to 4 % \(p < 1e-99, effect 0.2\d\)", said)
+    assert re.search(r"\n- device = ios fell from 29 % to 4 % \(p < 1e-99, effect 0.3\d\)", said)
     same = compare(people(5_000, 0), people(2_000, 2))
     assert not [one for one in same.shifts if same.word(one) in {"changed", "changed a little"}]
 

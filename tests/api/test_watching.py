@@ -166,7 +166,7 @@ def test_a_past_window_comes_out_again_as_it_was_judged(site: Site) -> None:
     site.look(1)
     site.look(2)
     number = site.summaries()[0].number
-    before, after = site.monitor.again(number)
+    before, after, _ = site.monitor.again(number)
     assert before == after
     assert before.revision == 1
     assert len(before.shifts) > 10
@@ -221,7 +221,7 @@ def test_what_servers_say_of_themselves_is_judged_with_the_window(site: Site) ->
     assert outcome(judged, "latency_p99 <= 50 ms") is Outcome.PASS
     assert outcome(judged, "availability >= 0.999") is Outcome.FAIL
     assert "availability_low" in site.alerts()
-    before, after = site.monitor.again(judged.window.number)
+    before, after, _ = site.monitor.again(judged.window.number)
     assert before == after
 
 

@@ -112,7 +112,7 @@ def test_late_labels_of_a_window_that_cannot_be_judged_again_stop_no_other(
             raise ZeroDivisionError("the label of somebody")
         return whole(asked)
 
-    monkeypatch.setattr(monitoring, "judged_window", broken)
+    monkeypatch.setattr("roadworthy.api.watching.revising.judged_window", broken)
     assert [one.window.number for one in site.look(2.9)[1]] == [second]
     sentence = site.alerts()["monitor:late labels"].first.sentence
     assert "ZeroDivisionError" in sentence
@@ -131,15 +131,22 @@ def test_labels_by_entity_stop_no_window_without_rows(site: Any, hours: float) -
     assert site.summaries()[-1].rows == 0
 
 
-def test_a_row_without_a_score_breaks_a_check_and_ends_no_turn(site: Any) -> None:
+def test_a_row_without_a_score_is_one_alert_and_is_left_out_of_everything(site: Any) -> None:
     rows = site.traffic.draw(200)
     scores = np.random.default_rng(3).uniform(size=200)
     scores[5] = np.nan
     logged = site.traffic.predict(rows, every_s=18, scores=scores)
     site.traffic.label(logged["id"].to_list(), logged["outcome"].to_list(), at(0.1))
     (judged,), _ = site.look(1)
-    assert any("measuring quality broke" in one.error for one in judged.measurements)
-    assert "broken:accuracy_low" in site.alerts()
+    assert set(site.alerts()) - {"drift:score", "accuracy_low", "log_loss_high", "recall_low", "skew"} == {
+        "monitor:scores"
+    }
+    assert "1 of 200 rows" in site.alerts()["monitor:scores"].first.sentence
+    assert judged.notes == (site.alerts()["monitor:scores"].first.sentence,)
+    assert not any(one.error for one in judged.measurements)
+    assert next(one.n for one in judged.measurements if one.metric == "accuracy") == 199
+    before, after, _ = site.monitor.again(judged.window.number)
+    assert before == after
 
 
 def test_scores_of_several_classes_may_be_missing() -> None:
@@ -168,7 +175,7 @@ def test_the_first_window_by_count_begins_with_its_first_row(copied: Path, made_
     site.traffic.predict(site.traffic.draw(400), every_s=18)
     judged, _ = site.look(3)
     assert [one.counts["rows"] for one in judged] == [100] * 4
-    seconds = [site.monitor._seconds(one.window) for one in judged]
+    seconds = [site.monitor._asking.seconds(one.window) for one in judged]
     assert max(span for one in seconds for span in one.values()) == pytest.approx(4 * 1800, rel=0.01)
     site.transactions.close()
 
@@ -182,7 +189,7 @@ def test_windows_that_are_cut_otherwise_begin_where_the_others_ended(copied: Pat
     assert [one.counts["rows"] for one in judged] == [100, 100]
     assert judged[0].window.after >= Place(START_US + HOUR_US)
     site.traffic.label(rows["id"].to_list()[:150], rows["outcome"].to_list()[:150], at(3.1))
-    assert other.look(3.5)[1] == ()  # rows of the other series are news of no window here
+    assert [one.window.series for one in other.look(3.5)[1]] == ["1 h"]  # those of the other series are news there
     for one in (site, other):
         one.transactions.close()
 
@@ -204,9 +211,9 @@ def test_few_labels_in_each_window_are_seen_together(site: Any) -> None:
     few = [hour * 50 + place for hour in range(24) for place in range(20)]
     site.traffic.label([ids[place] for place in few], turned([labels[place] for place in few]), at(25))
     site.look(26)
-    assert "accuracy_low" not in site.alerts()
-    site.look(49)
+    site.look(28)  # a window that has no label itself looks back at them
     assert site.alerts()["accuracy_low"].first.evidence["scale"] > 0
+    site.look(49)
     assert {one.labelled for one in site.summaries()[:24]} == {20}
 
 

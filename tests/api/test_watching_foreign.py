@@ -90,3 +90,16 @@ def test_what_cannot_be_watched_is_refused_before_anything_is_kept(project: Path
     with pytest.raises(DataError, match="no threshold explains"):
         rw.watch(project, once=True, log=rows(400, 2), reference=odd, columns=COLUMNS)
     assert rw.windows(project=project).windows == ()
+
+
+def test_a_log_without_a_column_of_the_reference_is_told_and_no_check_breaks(project: Path) -> None:
+    whole = rows(800, 2).with_columns(pl.lit(None, dtype=pl.String).alias("paid"))
+    assert rw.watch(project, once=True, log=whole[:400], reference=rows(3000, 1), columns=COLUMNS).judged == 1
+    found = rw.watch(project, once=True, log=whole.drop("region"), reference=rows(3000, 1), columns=COLUMNS)
+    assert (found.judged, found.firing) == (1, ())
+    (_, second) = rw.windows(project=project).windows
+    judged = rw.windows(second.number, project=project).revisions[0]
+    assert judged.notes == ("The prediction log does not hold region: nothing is known of these columns.",)
+    estimated = next(one for one in judged.measurements if one.method == "estimated")
+    assert "does not hold region, which the estimator reads" in estimated.insufficient
+    assert not any(one.error for one in judged.measurements)

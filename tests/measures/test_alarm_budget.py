@@ -114,3 +114,20 @@ def test_what_was_not_allotted_is_refused() -> None:
     with pytest.raises(DataError, match="0 scales"):
         allot(MONTH, {Family.SCORE: 1}, window_s=1.0, scales=0)
     assert isinstance(allotment, Allotment)
+
+
+def test_estimates_are_looked_at_window_by_window_and_keep_what_looks_back_would_cost() -> None:
+    found = allot(MONTH, {Family.QUALITY: 1, Family.ESTIMATED: 1}, window_s=3600.0, scales=8)
+    share = found.share(Family.ESTIMATED) * MONTH.within(3600.0)
+    assert found.level(Family.ESTIMATED, seconds=3600.0) == pytest.approx(share)
+    assert found.level(Family.QUALITY, seconds=3600.0) == pytest.approx(2 * share / 8)
+    with pytest.raises(DataError, match="divided over 1 of them"):
+        found.level(Family.ESTIMATED, seconds=7200.0, scale=1)
+    assert found.spent(3600.0, 720) <= 1.0
+
+
+def test_groups_whose_bounds_hold_together_have_the_level_of_all_of_them() -> None:
+    found = allot(MONTH, {Family.QUALITY: 8}, window_s=3600.0, scales=4)
+    level = found.level(Family.QUALITY, seconds=3600.0)
+    assert 1 - found.confidence(Family.QUALITY, seconds=3600.0) == pytest.approx(level / 8)
+    assert 1 - found.confidence(Family.QUALITY, seconds=3600.0, members=5) == pytest.approx(level * 5 / 8)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from roadworthy.measures.alarms.budget import Allotment, Family, allot, parse_budget
-from roadworthy.measures.alarms.deciding import Compared, Outcome, data_signals, members_of, named, rulings
+from roadworthy.measures.alarms.deciding import FLOORS, Compared, Outcome, data_signals, members_of, named, rulings
 from roadworthy.measures.alarms.scales import Block, blocks_ending_at
+from roadworthy.measures.drift import by_chance
 from roadworthy.records.alert import Signal, Word
 from roadworthy.records.shift import Shift, ShiftKind
 
@@ -147,3 +148,56 @@ def test_a_family_has_one_rule_for_pairs_and_one_per_column_for_what_is_new() ->
     decided = rulings([look(shift("x", 1e-12, 0.2))], allotted((shift("x", 1.0),)), floors={Family.COLUMNS: 0.3})
     assert [one.outcome for one in decided] == [Outcome.REPORTED]
     assert decided[0].level == pytest.approx(1 / 720 / 8)
+
+
+# --- what looks leave to each other ------------------------------------------------------------------------------
+
+
+def told(subject: str, rows: int, groups: int, p: float = 0.5) -> Shift:
+    cells = [f"cell {index}" for index in range(groups)]
+    return Shift(
+        subject=subject, kind=ShiftKind.DISTRIBUTION, p=p, n=rows, reference_n=20_000, details={"cells": cells}
+    )
+
+
+def level_at(scale: int, rows: int, groups: int, columns: int, allotment: Allotment) -> float:
+    shifts = [told(f"x{index}", rows * 2**scale, groups, p=1e-12 if index == 0 else 0.9) for index in range(columns)]
+    decided = rulings([look(*shifts, scale=scale, last=1023)], allotment)
+    return columns * decided[0].level
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(20, 20_000), groups=st.integers(2, 12), columns=st.integers(1, 40), scales=st.integers(1, 10))
+def test_what_scales_hand_on_never_adds_up_to_more_than_the_family_has(
+    rows: int, groups: int, columns: int, scales: int
+) -> None:
+    allotment = allot(BUDGET, {Family.COLUMNS: columns, Family.SCORE: 1}, window_s=HOUR, scales=scales)
+    spent = 0.0
+    for scale in range(scales):
+        level = level_at(scale, rows, groups, columns, allotment)
+        one = told("x", rows * 2**scale, groups)
+        floor = columns * by_chance(one, FLOORS[Family.COLUMNS])
+        equal = allotment.level(Family.COLUMNS, seconds=HOUR * 2**scale, scale=scale)
+        assert equal * (1 - 1e-9) <= level <= max(equal, 0.01) * (1 + 1e-9)
+        assert level <= 10 * equal * (1 + 1e-9)
+        spent += min(level, floor) / max(1.0, 2.0 ** (scale - 1))
+    assert spent <= allotment.level(Family.COLUMNS, seconds=HOUR) * scales * (1 + 1e-9)
+
+
+def test_short_looks_have_what_the_floor_spares_long_ones() -> None:
+    allotment = allot(BUDGET, {Family.COLUMNS: 10}, window_s=HOUR, scales=8)
+    equal = allotment.level(Family.COLUMNS, seconds=HOUR)
+    assert level_at(0, 500, 6, 10, allotment) > 3 * equal
+    assert level_at(0, 5, 6, 10, allotment) == pytest.approx(equal)
+    untold = look(*(shift(f"x{index}", 1e-12 if index == 0 else 0.9) for index in range(10)))
+    assert 10 * rulings([untold], allotment)[0].level == pytest.approx(equal)
+
+
+def test_a_few_strange_rows_of_a_small_window_call_nobody() -> None:
+    small, large = (
+        Shift(subject="age", kind=ShiftKind.NEW, p=1e-12, effect=0.024, n=rows, reference_n=20_000)
+        for rows in (500, 50_000)
+    )
+    decided = [rulings([look(one)], allotted((one,)))[0] for one in (small, large)]
+    assert [one.outcome for one in decided] == [Outcome.REPORTED, Outcome.ALARM]
+    assert decided[0].floor == pytest.approx(0.02 + np.sqrt(0.02 * 0.98 / 500))

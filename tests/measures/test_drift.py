@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from roadworthy.errors import DataError
-from roadworthy.measures.drift import EFFECT_FLOOR, compared, with_dispersion
+from roadworthy.measures.drift import EFFECT_FLOOR, by_chance, compared, with_dispersion
+from roadworthy.measures.drift.cells import dispersion_at
+from roadworthy.measures.drift.effects import moved
 from roadworthy.measures.drift.tails import log_more, log_p_two_sided, widened
 from roadworthy.measures.sketches import NumberSketch, Reference, merge, sketch, sketch_like, sketch_scores
 from roadworthy.records.digests import canonical_json
@@ -214,15 +216,77 @@ def test_effects_and_floors() -> None:
     rng = np.random.default_rng(9)
     base = pl.DataFrame({"x": rng.normal(size=50_000), "c": ["ios"] * 15_500 + ["web"] * 34_500})
     reference = sketch(base, ["x", "c"])
-    moved = pl.DataFrame({"x": rng.normal(0.3, size=5_000), "c": ["ios"] * 200 + ["web"] * 4_800})
-    shifts = compared(reference, sketch_like(reference, moved))
+    after = pl.DataFrame({"x": rng.normal(0.3, size=5_000), "c": ["ios"] * 200 + ["web"] * 4_800})
+    shifts = compared(reference, sketch_like(reference, after))
     floor = EFFECT_FLOOR[ShiftKind.DISTRIBUTION]
     assert shift_of(shifts, "x").effect == pytest.approx(0.119, abs=0.02)
     assert shift_of(shifts, "x").effect > floor
-    assert shift_of(shifts, "c").effect == pytest.approx(0.27, abs=0.01)
+    assert shift_of(shifts, "c").effect == pytest.approx(0.31, abs=0.01)
     little = pl.DataFrame({"x": rng.normal(0.1, size=5_000), "c": ["ios"] * 1_650 + ["web"] * 3_350})
     for one in compared(reference, sketch_like(reference, little)):
         assert one.effect < EFFECT_FLOOR[one.kind]
+
+
+def counts_of(old: list[float], new: list[float], wider: float = 1.0) -> float:
+    return moved(np.array(old), np.array(new), wider)
+
+
+def test_an_effect_is_the_share_of_rows_that_a_normal_column_would_have_moved() -> None:
+    edges = np.linspace(-6, 6, 400)
+    for between in (0.1, 0.5, 2.0):
+        old, new = (1e9 * np.diff(stats.norm.cdf(edges, mean)) for mean in (0.0, between))
+        assert moved(old, new, 1.0) == pytest.approx(2 * stats.norm.cdf(between / 2) - 1, rel=0.01)
+    assert counts_of([5.0, 0.0], [0.0, 7.0]) == 1.0
+    assert counts_of([0.0, 0.0], [3.0, 4.0]) == 0.0
+    # half as many rows moved, but what is rare became twice as frequent
+    assert counts_of([95e6, 5e6], [90e6, 10e6]) > 1.5 * counts_of([50e6, 50e6], [55e6, 45e6])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)), min_size=1, max_size=12),
+    st.floats(1, 5),
+)
+def test_effects_lie_between_0_and_1_and_are_the_same_both_ways(pairs: list[tuple[int, int]], wider: float) -> None:
+    old, new = (np.array(side, np.float64) for side in zip(*pairs, strict=True))
+    effect = moved(old, new, wider)
+    assert 0 <= effect <= 1
+    assert moved(new, old, wider) == pytest.approx(effect)
+    assert moved(old, old, wider) == 0.0
+    assert moved(old, new, wider + 1) <= effect
+
+
+@pytest.mark.parametrize(("shares", "rows"), [([0.1] * 10, 500), ([0.5, 0.3, 0.2], 1_000), ([0.2] * 5, 2_000)])
+def test_how_often_chance_takes_an_effect_over_a_floor_is_foretold(shares: list[float], rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    old, new = (rng.multinomial(size, shares, size=4_000) for size in (10_000, rows))
+    effects = np.array([moved(*both, 1.0) for both in zip(old.astype(float), new.astype(float), strict=True)])
+    told = Shift(
+        subject="x", kind=ShiftKind.DISTRIBUTION, n=rows, reference_n=10_000, details={"cells": ["c"] * len(shares)}
+    )
+    for floor in (0.02, 0.03, 0.04):
+        expected = by_chance(told, floor)
+        spread = np.sqrt(expected * (1 - expected) / len(effects))
+        assert np.mean(effects >= floor) == pytest.approx(expected, abs=4 * spread + 0.1 * expected + 1e-3)
+    assert by_chance(told, 0.04, times=4) < by_chance(told, 0.04) < by_chance(told, 0.04, times=0.25)
+    alone = msgspec.structs.replace(told, details={"cells": ["c"]})
+    assert by_chance(alone, 0.04) == 0.0
+    assert by_chance(msgspec.structs.replace(told, details={}), 0.04) == 1.0
+    assert by_chance(msgspec.structs.replace(told, details=told.details | {"dispersion": 3.0}), 0.04) > by_chance(
+        told, 0.04
+    )
+
+
+def test_values_beyond_the_range_are_new_and_change_no_distribution() -> None:
+    rng = np.random.default_rng(11)
+    base = rng.normal(size=10_000)
+    reference = sketch(pl.DataFrame({"x": base}), ["x"])
+    few = np.where(rng.random(500) < 0.02, 99.0, rng.choice(base, 500))
+    shifts = compared(reference, sketch_like(reference, pl.DataFrame({"x": few})))
+    assert seen(shift_of(shifts, "x", ShiftKind.NEW).p) < 1e-5
+    assert seen(shift_of(shifts, "x").p) > 0.01
+    all_of_them = compared(reference, sketch_like(reference, pl.DataFrame({"x": [99.0] * 500})))
+    assert seen(shift_of(all_of_them, "x").p) < 1e-9
 
 
 # --- words -------------------------------------------------------------------------------------------------------
@@ -330,8 +394,8 @@ def test_rows_that_come_in_sessions_raise_no_alarm_and_a_change_still_does() -> 
             wide.append(seen(compared(knowing, rows)[0].p))
     assert np.mean(np.array(plain) <= 0.01) > 0.1
     assert np.sum(np.array(wide) <= 0.01) <= most(len(wide), 0.01)
-    moved = sessions(rng, 1_000).with_columns(pl.col("x") + 1.2)
-    assert seen(compared(knowing, sketch_like(knowing, moved))[0].p) < 1e-6
+    after = sessions(rng, 1_000).with_columns(pl.col("x") + 1.2)
+    assert seen(compared(knowing, sketch_like(knowing, after))[0].p) < 1e-6
 
 
 def test_independent_rows_have_next_to_no_dispersion_and_hours_have() -> None:
@@ -348,6 +412,20 @@ def test_independent_rows_have_next_to_no_dispersion_and_hours_have() -> None:
     assert found.blocks[:3] == (32, 64, 128)
     assert hourly[found.blocks.index(1024)] > 100
     assert found.dispersion["free"].missing[0] == 1.0
+
+
+def test_a_dispersion_of_independent_rows_is_near_1_however_few_blocks_it_was_learnt_of() -> None:
+    rng = np.random.default_rng(16)
+    figures: dict[int, list[float]] = {}
+    for _ in range(30):
+        frame = pl.DataFrame({"x": rng.normal(size=8_000), "c": LABELS[rng.choice(6, 8_000)]})
+        reference = with_dispersion(sketch(frame, frame.columns), frame)
+        for rows in (64, 512, 1_000, 8_000):
+            values = [dispersion_at(reference.blocks, one.values, rows) for one in reference.dispersion.values()]
+            figures.setdefault(rows, []).extend(values)
+    assert {rows: np.mean(found) < 1.12 for rows, found in figures.items()} == dict.fromkeys(figures, True)
+    learnt = (10.0,) * len(reference.blocks)
+    assert 7 < dispersion_at(reference.blocks, learnt, 1_000) < dispersion_at(reference.blocks, learnt, 64) < 10
 
 
 # --- columns together --------------------------------------------------------------------------------------------

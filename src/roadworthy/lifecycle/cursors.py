@@ -6,16 +6,30 @@ never changed; it goes when it is old.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from roadworthy.lifecycle import schema
 from roadworthy.measures.heartbeat import Beat
 from roadworthy.records.reading import Reading
 
-__all__ = ["add_readings", "cursor", "forget_readings", "keep_beat", "last_beat", "readings", "set_cursor"]
+__all__ = [
+    "Thinned",
+    "add_readings",
+    "cursor",
+    "forget_readings",
+    "keep_beat",
+    "known_servers",
+    "last_beat",
+    "oldest_reading",
+    "readings",
+    "set_cursor",
+    "set_waiting",
+    "thinned_readings",
+    "waiting",
+]
 
 _HEARTBEAT = "heartbeat"
 _reading = msgspec.json.Decoder(Reading).decode
@@ -33,6 +47,18 @@ def set_cursor(connection: Connection, project: str, name: str, value: str) -> N
     table = schema.cursors
     connection.execute(table.delete().where(table.c.project == project, table.c.name == name))
     connection.execute(table.insert().values(project=project, name=name, value=value))
+
+
+def waiting(connection: Connection, project: str, series: str) -> dict[int, int]:
+    """By window of a series: labels that came since it was judged, too few yet for another look."""
+    words = cursor(connection, project, f"waiting:{series}")
+    return {int(number): news for number, news in msgspec.json.decode(words or "{}", type=dict[str, int]).items()}
+
+
+def set_waiting(connection: Connection, project: str, series: str, news: Mapping[int, int]) -> None:
+    """Note how many labels wait, by window."""
+    words = msgspec.json.encode({str(number): count for number, count in sorted(news.items())}).decode()
+    set_cursor(connection, project, f"waiting:{series}", words)
 
 
 def keep_beat(connection: Connection, project: str, beat: Beat) -> None:
@@ -68,7 +94,63 @@ def readings(connection: Connection, project: str, after_us: int, until_us: int)
     return tuple(_reading(text) for text in texts)
 
 
+def oldest_reading(connection: Connection, project: str) -> int | None:
+    """When the oldest reading that is kept was taken; None where none is."""
+    table = schema.operations
+    found = connection.execute(select(func.min(table.c.at_us)).where(table.c.project == project)).scalar()
+    return None if found is None else int(found)
+
+
 def forget_readings(connection: Connection, project: str, before_us: int) -> int:
     """Remove the readings before an instant; how many."""
     table = schema.operations
     return connection.execute(table.delete().where(table.c.project == project, table.c.at_us < before_us)).rowcount
+
+
+class Thinned(msgspec.Struct, frozen=True, kw_only=True):
+    """A long span of readings, of which only the last answered one in each step of each server was read.
+
+    ``asked`` counts by server and step (its number since 1970) how often the server was asked, and how often in vain.
+    """
+
+    readings: tuple[Reading, ...]
+    asked: dict[tuple[str, int], tuple[int, int]]
+
+
+def thinned_readings(connection: Connection, project: str, after_us: int, until_us: int, step_us: int) -> Thinned:
+    """The readings of a long span, thinned in the database: what is read grows with its steps, not with its readings.
+
+    Counters grow, so that nothing is lost between two readings of one start of a server; what was counted between the
+    last reading of a step and a restart inside it is in ``readings`` of that step alone.
+    """
+    table = schema.operations
+    step = table.c.at_us.op("/")(step_us)
+    silent = table.c.counters.like('%"error":"%')  # no text inside holds these signs: its own quotes are escaped
+    grouped = (
+        select(
+            table.c.worker,
+            step.label("step"),
+            func.count().label("asked"),
+            func.sum(case((silent, 1), else_=0)).label("vain"),
+            func.max(case((silent, None), else_=table.c.at_us)).label("last_us"),
+        )
+        .where(table.c.project == project, table.c.at_us > after_us, table.c.at_us <= until_us)
+        .group_by(table.c.worker, step)
+        .subquery()
+    )
+    query = select(grouped, table.c.counters).outerjoin(
+        table,
+        and_(table.c.project == project, table.c.worker == grouped.c.worker, table.c.at_us == grouped.c.last_us),
+    )
+    rows = connection.execute(query.order_by(grouped.c.last_us, grouped.c.worker)).all()
+    return Thinned(
+        readings=tuple(_reading(row.counters) for row in rows if row.counters is not None),
+        asked={(row.worker, row.step): (row.asked, int(row.vain)) for row in rows},
+    )
+
+
+def known_servers(connection: Connection, project: str) -> dict[str, tuple[int, int]]:
+    """When each server was asked first and last, as far as readings are kept."""
+    table = schema.operations
+    query = select(table.c.worker, func.min(table.c.at_us), func.max(table.c.at_us)).where(table.c.project == project)
+    return {address: (first, last) for address, first, last in connection.execute(query.group_by(table.c.worker))}

@@ -1,15 +1,17 @@
 """Windows in the registry: what was judged, and when.
 
-In: ``Judged`` windows and sketches, inside a transaction of the registry's. Out: the same. Laws: a window's
-revision is written once, whoever asks (its key is project, series, number, revision); windows of a series have no gap;
-nothing that was written is changed. A window is written in the transaction that also moves the cursor and tells the
-alerts, so that a monitor that is killed at any instruction has either judged a window or not.
+In: ``Judged`` windows and sketches, inside a transaction of the registry's. Out: the same. Laws: a window's revision is
+written once, whoever asks (its key is project, series, number, revision); windows of a series have no gap, but for what
+was judged in windows that were cut otherwise; nothing that was written is changed. A window is written in the
+transaction that also moves the cursor and tells the alerts, so that a monitor that is killed at any instruction has
+either judged a window or not.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, and_, false, func, or_, select
@@ -20,22 +22,40 @@ from roadworthy.measures.sketches import Reference
 from roadworthy.records.window import Judged, Place, Window, WindowSummary
 
 __all__ = [
+    "Size",
     "add",
+    "add_all",
     "begins",
+    "ends",
     "is_there",
     "judged",
     "last",
+    "newest_end",
+    "newest_labelled",
     "revisions",
+    "series",
+    "sizes",
     "sketch",
     "starts",
     "summaries",
 ]
 
 _LEVEL = 1
+_LONGEST = 1_024  # windows that a look back covers at most
 _encode = msgspec.msgpack.Encoder().encode
 _judged = msgspec.msgpack.Decoder(Judged).decode
 _sketch = msgspec.msgpack.Decoder(Reference).decode
+_summary = msgspec.json.Decoder(WindowSummary).decode
 _summaries = msgspec.json.Decoder(list[WindowSummary]).decode
+
+
+class Size(NamedTuple):
+    """A window's bounds and how many rows it had."""
+
+    number: int
+    after: Place
+    until: Place
+    rows: int
 
 
 def last(connection: Connection, project: str, series: str = "") -> Window | None:
@@ -48,6 +68,13 @@ def last(connection: Connection, project: str, series: str = "") -> Window | Non
         query = query.order_by(table.c.end_us.desc(), table.c.number.desc())
     row = connection.execute(query.limit(1)).first()
     return None if row is None else _open(row.record).window
+
+
+def series(connection: Connection, project: str) -> tuple[str, ...]:
+    """The names of all series that windows of a project were judged in."""
+    table = schema.windows
+    query = select(table.c.series).where(table.c.project == project).distinct().order_by(table.c.series)
+    return tuple(connection.execute(query).scalars())
 
 
 def is_there(connection: Connection, window: Window, revision: int) -> bool:
@@ -64,14 +91,31 @@ def is_there(connection: Connection, window: Window, revision: int) -> bool:
 
 def add(connection: Connection, found: Judged, summary: WindowSummary, sketch: Reference | None) -> None:
     """Write one revision of a window; RegistryError where windows before it are missing, or it is there."""
-    window, table = found.window, schema.windows
+    add_all(connection, [(found, summary, sketch)])
+
+
+def add_all(connection: Connection, found: Sequence[tuple[Judged, WindowSummary, Reference | None]]) -> None:
+    """Write revisions of windows of one series, which follow each other where they are several; as ``add``."""
+    window, table = found[0][0].window, schema.windows
     same = and_(table.c.project == window.project, table.c.series == window.series)
     newest = connection.execute(select(func.max(table.c.number)).where(same)).scalar()
-    revision = connection.execute(
-        select(func.max(table.c.revision)).where(same, table.c.number == window.number)
-    ).scalar()
-    expected = 0 if revision is None else int(revision) + 1
-    gap = revision is None and newest is not None and window.number != int(newest) + 1
+    for judged, _, _ in found:
+        newest = _in_turn(connection, judged, None if newest is None else int(newest))
+    connection.execute(table.insert(), [_row(*one) for one in found])
+
+
+def _in_turn(connection: Connection, found: Judged, newest: int | None) -> int:
+    """The newest number when this is written; RegistryError where it is not what comes next."""
+    window, table = found.window, schema.windows
+    same = and_(table.c.project == window.project, table.c.series == window.series)
+    if newest is None or window.number > newest:
+        expected = 0
+    else:
+        query = select(func.max(table.c.revision)).where(same, table.c.number == window.number)
+        revision = connection.execute(query).scalar()
+        expected = 0 if revision is None else int(revision) + 1
+    ahead = newest is not None and expected == 0 and window.number != newest + 1
+    gap = ahead and not (newest is not None and _judged_otherwise(connection, window, newest))
     if found.revision != expected or gap:
         raise RegistryError(
             f"window {window.title} was judged out of turn: revision {found.revision} where {expected} is next"
@@ -79,24 +123,41 @@ def add(connection: Connection, found: Judged, summary: WindowSummary, sketch: R
             else f"window {window.title} was judged out of turn: the newest is {newest}",
             next_step="see that one monitor alone watches the project; it goes on by itself",
         )
-    connection.execute(
-        table.insert().values(
-            project=window.project,
-            series=window.series,
-            number=window.number,
-            revision=found.revision,
-            start_us=window.after.at_us,
-            end_us=window.until.at_us,
-            version=found.version,
-            outcome=str(found.verdict.readiness),
-            rows=found.counts["rows"],
-            labelled=found.counts["labelled"],
-            judged_at_us=found.judged_at_us,
-            summary=msgspec.json.encode(summary).decode(),
-            record=zlib.compress(_encode(found), _LEVEL),
-            sketch=None if sketch is None else zlib.compress(_encode(sketch), _LEVEL),
-        )
+    return window.number if newest is None else max(newest, window.number)
+
+
+def _judged_otherwise(connection: Connection, window: Window, newest: int) -> bool:
+    """Whether what lies between the newest window and this one was judged in windows that were cut otherwise."""
+    table = schema.windows
+    end = select(func.max(table.c.end_us)).where(
+        table.c.project == window.project, table.c.series == window.series, table.c.number == newest
     )
+    query = select(func.count()).where(
+        table.c.project == window.project,
+        table.c.series != window.series,
+        table.c.end_us > end.scalar_subquery(),
+    )
+    return window.number > newest and bool(connection.execute(query).scalar())
+
+
+def _row(found: Judged, summary: WindowSummary, sketch: Reference | None) -> dict[str, Any]:
+    window = found.window
+    return {
+        "project": window.project,
+        "series": window.series,
+        "number": window.number,
+        "revision": found.revision,
+        "start_us": window.after.at_us,
+        "end_us": window.until.at_us,
+        "version": found.version,
+        "outcome": str(found.verdict.readiness),
+        "rows": found.counts["rows"],
+        "labelled": found.counts["labelled"],
+        "judged_at_us": found.judged_at_us,
+        "summary": msgspec.json.encode(summary).decode(),
+        "record": zlib.compress(_encode(found), _LEVEL),
+        "sketch": None if sketch is None else zlib.compress(_encode(sketch), _LEVEL),
+    }
 
 
 def judged(connection: Connection, project: str, series: str, number: int, revision: int | None = None) -> Judged:
@@ -160,6 +221,24 @@ def summaries(
     return tuple(found.values())
 
 
+def sizes(connection: Connection, project: str, series: str, *, newest: int) -> tuple[Size, ...]:
+    """Bounds and rows of the last windows of a series, as they were first judged, oldest first."""
+    table = schema.windows
+    same = (table.c.project == project, table.c.series == series, table.c.revision == 0)
+    query = select(table.c.number, table.c.rows, table.c.summary).where(*same)
+    rows = connection.execute(query.order_by(table.c.number.desc()).limit(newest)).all()[::-1]
+    untils = {int(row.number): _summary(row.summary).until for row in rows}
+    found = []
+    for row in rows:
+        number = int(row.number)
+        after = untils.get(number - 1)
+        if after is None:  # the first of them: where it begins stands in its record alone
+            record = connection.execute(select(table.c.record).where(*same, table.c.number == number)).scalar_one()
+            after = _open(record).window.after
+        found.append(Size(number, after, untils[number], int(row.rows)))
+    return tuple(found)
+
+
 def starts(connection: Connection, project: str, series: str, numbers: Sequence[int]) -> dict[int, int]:
     """When windows began, in microseconds since 1970, of those that there are."""
     table = schema.windows
@@ -182,6 +261,25 @@ def begins(connection: Connection, window: Window, numbers: Sequence[int], most_
         if record is not None and int(between or 0) <= most_rows:
             found[number] = _open(record).window.after
     return found
+
+
+def ends(connection: Connection, project: str, series: Sequence[str]) -> Place:
+    """Where the newest windows of some series ended; the beginning of time where there are none."""
+    return max((found.until for one in series if (found := last(connection, project, one))), default=Place(0))
+
+
+def newest_labelled(connection: Connection, window: Window) -> int:
+    """The number of the newest window up to this one that was judged with a label; -1 where there is none."""
+    table = schema.windows
+    query = select(func.max(table.c.number)).where(
+        table.c.project == window.project,
+        table.c.series == window.series,
+        table.c.number <= window.number,
+        table.c.number > window.number - _LONGEST,
+        table.c.labelled > 0,
+    )
+    found = connection.execute(query).scalar()
+    return -1 if found is None else int(found)
 
 
 def _open(record: bytes) -> Judged:

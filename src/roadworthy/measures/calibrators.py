@@ -10,7 +10,6 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
 from roadworthy.errors import DataError
 
@@ -47,6 +46,8 @@ def fit_calibrators(scores: NDArray[np.float64], outcomes: NDArray[np.int64]) ->
 
 
 def _fitted(scores: NDArray[np.float64], event: NDArray[np.bool_]) -> Calibrator:
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - 150 MB; who looks needs none
+
     isotonic = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
     isotonic.fit(scores, event.astype(np.float64))
     x, y = np.asarray(isotonic.X_thresholds_), np.asarray(isotonic.y_thresholds_)

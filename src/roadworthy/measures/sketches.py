@@ -207,13 +207,21 @@ def _together(reference: Reference, frame: pl.DataFrame, wanted: Collection[str]
 
 
 def sketch_scores(scores: NDArray[np.float64], like: Sequence[NumberSketch] = ()) -> tuple[NumberSketch, ...]:
-    """Sketch scores [N] or [N, K], one sketch per score column, on their own edges or those of ``like``."""
-    matrix = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
-    edges = [old.edges for old in like] or [_edges(matrix[:, index]) for index in range(matrix.shape[1])]
+    """Sketch scores [N] or [N, K], one sketch per score column, on their own edges or those of ``like``.
+
+    A score that is no finite number is missing.
+    """
+    matrix = np.asarray(scores, dtype=np.float64)
+    matrix = matrix.reshape(len(scores), -1) if len(scores) else matrix.reshape(0, len(like) or 1)
+    columns = [np.ascontiguousarray(matrix[:, index]) for index in range(matrix.shape[1])]
+    there = [one if np.isfinite(one).all() else one[np.isfinite(one)] for one in columns]
+    edges = [old.edges for old in like] or [_edges(one) for one in there]
     if len(edges) != matrix.shape[1]:
         raise DataError(f"the reference has {len(edges)} score columns, the scores have {matrix.shape[1]}")
-    columns = [np.ascontiguousarray(matrix[:, index]) for index in range(matrix.shape[1])]
-    return tuple(_counted(own, number_codes(own, one), one, 0) for own, one in zip(edges, columns, strict=True))
+    return tuple(
+        _counted(own, number_codes(own, one), one, len(matrix) - len(one))
+        for own, one in zip(edges, there, strict=True)
+    )
 
 
 def merge(left: Reference, right: Reference) -> Reference:

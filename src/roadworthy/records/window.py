@@ -17,7 +17,7 @@ from roadworthy.records.evidence import Measurement
 from roadworthy.records.shift import Shift
 from roadworthy.records.verdict import Verdict
 
-__all__ = ["Cut", "Judged", "Place", "Window", "WindowKind", "WindowSummary"]
+__all__ = ["Beside", "Cut", "Judged", "Place", "Window", "WindowKind", "WindowSummary"]
 
 _CUT = re.compile(r"\s*(\d[\d_,]*)\s*([a-z]*)\s*")
 _SECONDS = {
@@ -102,6 +102,20 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.series}/{self.number}"
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What a window showed of a version that did not answer most of it: its quality and scores, by its own bundle.
+
+    ``verdict`` is on its live requirements on quality, from labels alone. It is shown; it alarms nobody.
+    """
+
+    version: str
+    rows: int
+    labelled: int
+    measurements: tuple[Measurement, ...]
+    shifts: tuple[Shift, ...]
+    verdict: Verdict
+
+
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """What one window showed, as it was known at ``judged_at_us``.
 
@@ -109,7 +123,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     ``inputs`` is the digest of everything that went in (rows, labels, bundle, plan): the same inputs give the same
     numbers. ``version`` is the version that answered most rows, whose bundle the window was compared with. ``turn``
     counts the looks at labels of this window, this one included.
-    ``counts`` has rows by what became of them, ``notes`` what a person should know besides.
+    ``counts`` has rows by what became of them (``late_rows``: those of earlier windows that came too late for them,
+    told here), ``notes`` what a person should know besides. ``others`` are other versions with rows enough. ``parts``
+    are digests of what went in, by name (``rows``, ``bundle``, ``readings``), so that it can be said what differs.
+    ``edition`` counts what a window is judged by: 0 had neither ``others`` nor ``parts``, nor measurements that no
+    requirement asks for (``Measurement.check`` is ``shown``).
     """
 
     window: Window
@@ -124,6 +142,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     turn: int = 1
     notes: tuple[str, ...] = ()
+    others: tuple[Beside, ...] = ()
+    parts: dict[str, str] = {}
+    edition: int = 0
 
 
 class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,6 +153,7 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     ``values`` maps a requirement's line to value, lower and upper end (None where nothing could be said), ``outcomes``
     to its outcome; ``estimated`` names the lines whose value was estimated. ``moved`` maps what differs most from the
     reference (``"score"``, columns) to the effect. ``alarms`` names the rules that gave alarm.
+    ``others`` maps other versions with rows enough to their rows; ``late_rows`` is of earlier windows, told with this.
     """
 
     number: int
@@ -149,3 +171,5 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     estimated: tuple[str, ...] = ()
     moved: dict[str, float] = {}
     alarms: tuple[str, ...] = ()
+    others: dict[str, int] = {}
+    late_rows: int = 0

@@ -18,8 +18,10 @@ from roadworthy.adapters.foreign_log import ForeignColumns
 from roadworthy.adapters.scraping import Target, target
 from roadworthy.api.alert_channels import alert_policy, alert_store, deliver_due
 from roadworthy.api.watching.foreign import ForeignTraffic, ForeignVersions, foreign
+from roadworthy.api.watching.hourly import trends_of
 from roadworthy.api.watching.loop import Loop, ended_by_signal
 from roadworthy.api.watching.monitor import Monitor, Ticked, Watch
+from roadworthy.api.watching.presence import Presence
 from roadworthy.api.watching.servers import Servers
 from roadworthy.api.watching.traffic import LakeTraffic, Traffic
 from roadworthy.api.watching.versions import Answerers, Versions
@@ -31,6 +33,7 @@ from roadworthy.lifecycle.transactions import Transactions
 from roadworthy.measures.heartbeat import Beat
 from roadworthy.records.alert import AlertState
 from roadworthy.records.window import Cut, Judged, WindowKind, WindowSummary
+from roadworthy.stages.watching.trends import told_of_charts
 from roadworthy.stages.watching.whole import allotment_for
 
 __all__ = ["WatchResult", "WindowView", "WindowsView", "watch", "windows"]
@@ -54,20 +57,28 @@ class WatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowsView(msgspec.Struct, frozen=True, kw_only=True):
-    """The windows that were judged, oldest first, each as its newest revision has it."""
+    """The windows that were judged, oldest first, each as its newest revision has it.
+
+    ``trends`` says of each chart by the hour how it is ("learning …", "as usual", …).
+    """
 
     project: str
     series: str
     windows: tuple[WindowSummary, ...]
+    trends: dict[str, str] = {}
 
 
 class WindowView(msgspec.Struct, frozen=True, kw_only=True):
-    """One window with all its revisions. ``same``: it comes out again as it was judged; None where nobody asked."""
+    """One window with all its revisions. ``same``: it comes out again as it was judged; None where nobody asked.
+
+    ``why`` says what is not as it was, or could not be looked at again.
+    """
 
     project: str
     series: str
     revisions: tuple[Judged, ...]
     same: bool | None = None
+    why: str = ""
 
 
 def watch(
@@ -146,15 +157,16 @@ def windows(
         with transactions.reading() as connection:
             if number is None:
                 found = kept_windows.summaries(connection, name, cut.series, newest=most)
-                return WindowsView(project=name, series=cut.series, windows=tuple(found))
+                trends = told_of_charts(trends_of(connection, name))
+                return WindowsView(project=name, series=cut.series, windows=tuple(found), trends=trends)
             revisions = kept_windows.revisions(connection, name, cut.series, number)
         if not revisions:
             raise UnknownName("window", str(number), [], next_step="roadworthy windows   # lists them")
-        same = None
+        same, why = None, ""
         if again:
-            before, after = _monitor(opened, cut, transactions).again(number)
+            before, after, why = _monitor(opened, cut, transactions).again(number)
             same = before == after
-    return WindowView(project=name, series=cut.series, revisions=revisions, same=same)
+    return WindowView(project=name, series=cut.series, revisions=revisions, same=same, why=why)
 
 
 @contextmanager
@@ -203,17 +215,21 @@ def _loop(  # noqa: PLR0917 - what a watch is made of
     name, clock, versions = opened.spec.name, assembly.SystemClock(), Versions(opened)
     servers = Servers(name, targets, transactions, alert_store(opened), alert_policy(opened))
     window_s = float(cut.size) if cut.kind is WindowKind.TIME else _USUAL_S
+    presence = Presence(opened.settings.registry, transactions)
 
     def look(now_us: int) -> None:
+        presence.present()
         if servers.due(now_us):
             watched = versions.in_service()
             servers.look(now_us, watched.required, allotment_for(watched, window_s))
 
     def beat(one: Beat) -> None:
+        presence.present()
         with transactions.changing() as connection:
             cursors.keep_beat(connection, name, one)
 
     def send() -> None:
+        presence.present()
         deliver_due(opened, transactions, clock)
 
     return Loop(monitor, clock, look, beat, send, told, poll_s, once_every_s=window_s)

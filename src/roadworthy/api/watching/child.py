@@ -9,36 +9,27 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-import time
 
+from roadworthy.api.beside import end_with_parent
 from roadworthy.api.watching import watch
 from roadworthy.errors import RoadworthyError
 
 __all__ = ["main"]
 
 _NICE = 5
-_LOOK_S = 1.0
 
 
 def main(text: str) -> int:
     """Watches until it is told to end; the exit code."""
     given = json.loads(text)
     os.nice(_NICE)  # whoever waits for an answer comes first
-    threading.Thread(target=_end_with, args=(given["parent"],), daemon=True).start()
+    end_with_parent(given["parent"], lambda: os._exit(0))  # a window that is judged now is judged by the next monitor
     try:
         watch(given["project"], servers=given["servers"], authority=given["authority"])
     except RoadworthyError as error:
         sys.stderr.write(f"roadworthy: the monitor ended: {error.message}\n")
         return error.exit_code
     return 0
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent is gone; a window that is being judged is judged by the next monitor."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK_S)
-    os._exit(0)
 
 
 if __name__ == "__main__":

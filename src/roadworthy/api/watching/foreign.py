@@ -19,7 +19,7 @@ from roadworthy import assembly
 from roadworthy.adapters.foreign_log import ForeignColumns, ForeignLog, foreign_log
 from roadworthy.adapters.prediction_log import FeedbackRead, with_labels
 from roadworthy.adapters.prediction_log.labels import SCHEMA
-from roadworthy.api.watching.traffic import moment, observed, place_of
+from roadworthy.api.watching.traffic import by_hour, counts_between, moment, observed, place_of
 from roadworthy.api.watching.versions import waivers_of
 from roadworthy.errors import DataError, Problem
 from roadworthy.formats.bundle.parts import ServingContract
@@ -61,6 +61,19 @@ class ForeignTraffic:
         rows = self.frame if fresh.received else self.frame.head(0)
         found = _labelled(rows, fresh).filter(pl.col("_labelled_at").is_not_null())
         return found.sort("_labelled_at", "_at", "_id", "_row", maintain_order=True)
+
+    def hours(self, after_us: int, until_us: int) -> pl.DataFrame:
+        """See Traffic."""
+        at = pl.col("_at").dt.epoch("us")
+        return by_hour(self.frame.lazy().filter(at >= after_us, at < until_us), "_at", "_decision").collect()
+
+    def counts(self, after: Sequence[Place], until: Sequence[Place]) -> Sequence[int]:
+        """See Traffic."""
+        return counts_between(self.frame, after, until, own="_")
+
+    def told_until(self, now_us: int) -> int:
+        """See Traffic: that a file ends says nothing of whether anybody asks."""
+        return min(now_us, int(self.frame.get_column("_at").dt.epoch("us")[-1])) if self.frame.height else 0
 
     def _known(self, since_us: int, until_us: int) -> FeedbackRead:
         at, latest = pl.col("at"), self.labels.latest

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
 from roadworthy.api.watching.traffic import place_of
 from roadworthy.measures.alarms.adwin import Adwin
 from roadworthy.measures.alarms.budget import Family
+from roadworthy.measures.alarms.scales import MOST_SCALES, blocks_ending_at
 from roadworthy.records.window import WindowSummary
 from roadworthy.stages.watching.quality import FEWEST
 from roadworthy.stages.watching.watched import Watched
 from roadworthy.stages.watching.whole import allotment_for
 
-__all__ = ["by_window", "oldest", "stream", "worth_a_look"]
+__all__ = ["block_ends", "by_window", "oldest", "stream", "worth_a_look"]
 
 _US = 1_000_000
 _DAY_US = 86_400 * _US
@@ -61,3 +62,18 @@ def worth_a_look(summary: WindowSummary, news: int, now_us: int) -> bool:
 def oldest(rows: pl.DataFrame) -> int | None:
     """Right before the oldest of these rows; None where there is none."""
     return int(rows.get_column("_at").dt.epoch("us").min()) - 1 if rows.height else None  # type: ignore[arg-type]  # of an integer column
+
+
+def block_ends(numbers: Collection[int], newest: int) -> set[int]:
+    """The windows up to ``newest`` with which blocks end that hold some of these, without these themselves.
+
+    >>> sorted(block_ends({4}, 20))
+    [5, 7, 11, 15]
+    """
+    ends: set[int] = set()
+    for number in numbers:
+        for scale in range(1, MOST_SCALES):
+            stride, size = 1 << (scale - 1), 1 << scale
+            first = (number // stride + 1) * stride - 1
+            ends |= {end for end in (first, first + stride) if end - size < number <= end <= newest}
+    return {end for end in ends - set(numbers) if len(blocks_ending_at(end, MOST_SCALES)) > 1}

@@ -6,6 +6,7 @@ window what operations showed. Laws: a server that does not answer is a reading;
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -22,7 +23,7 @@ from roadworthy.records.alert import Policy, Signal
 from roadworthy.records.reading import Reading
 from roadworthy.standard import Requirement
 
-__all__ = ["Servers", "readings_of"]
+__all__ = ["Servers", "readings_of", "spanned"]
 
 _EVERY_S = 30.0
 _US = 1_000_000
@@ -108,3 +109,13 @@ class Servers:
 def readings_of(connection: Connection, project: str, after_us: int, until_us: int) -> tuple[Reading, ...]:
     """The readings of a span, with those just before it, from which on its counts begin."""
     return cursors.readings(connection, project, after_us - _BEFORE_US, until_us)
+
+
+def spanned(readings: Sequence[Reading], after_us: int, until_us: int) -> tuple[Reading, ...]:
+    """The same of readings that were read for a longer span, oldest first."""
+    first = bisect_right(readings, after_us - _BEFORE_US, key=_at)
+    return tuple(readings[first : bisect_right(readings, until_us, key=_at)])
+
+
+def _at(reading: Reading) -> int:
+    return reading.at_us

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from roadworthy.adapters.prediction_log import FeedbackRead, read_feedback, read_log, with_labels
@@ -19,7 +20,7 @@ from roadworthy.adapters.prediction_log.tables import column_name
 from roadworthy.records.window import Place
 from roadworthy.stages.watching.observed import beyond
 
-__all__ = ["LakeTraffic", "Traffic", "moment", "observed", "place_of"]
+__all__ = ["LakeTraffic", "Traffic", "by_hour", "counts_between", "moment", "observed", "place_of"]
 
 _OWN = ("id", "row", "at", "version", "score", "decision", "referred")
 _KNOWN = ("label", "value", "comment", "labelled_at")
@@ -29,6 +30,8 @@ _EARLIER_US = 86_400_000_000
 """A label may be there before its prediction by the clocks of two machines, or where a row is asked for afterwards."""
 
 _FURTHER = 8
+_HOUR_US = 3_600_000_000
+_FIRST = Place(0)
 _JOINED = ("id", "row", "at", "decision")
 _NO_LABELS = pl.DataFrame(
     schema={
@@ -62,6 +65,21 @@ class Traffic(Protocol):
         """
         ...
 
+    def hours(self, after_us: int, until_us: int) -> pl.DataFrame:
+        """By hour since 1970: ``hour``, ``rows`` and ``decided`` rows from one instant on and before another.
+
+        Hours without rows may be left out.
+        """
+        ...
+
+    def counts(self, after: Sequence[Place], until: Sequence[Place]) -> Sequence[int]:
+        """How many rows there are now after each of some places and not after another; the spans follow each other."""
+        ...
+
+    def told_until(self, now_us: int) -> int:
+        """Up to when it is known what came: now, or where a log of others ends."""
+        ...
+
 
 class LakeTraffic:
     """Traffic of our own server: the prediction log and the feedback in a lake.
@@ -93,6 +111,24 @@ class LakeTraffic:
         rows = self._about(fresh, until_us)
         found = self._with(rows, fresh).filter(pl.col("labelled_at").is_not_null())
         return observed(found).sort("_labelled_at", "_at", "_id", "_row", maintain_order=True)
+
+    def hours(self, after_us: int, until_us: int) -> pl.DataFrame:
+        """See Traffic."""
+        rows = read_log(self._lake, since=moment(after_us), until=moment(until_us)).select("at", "decision")
+        return by_hour(rows, "at", "decision").collect()
+
+    def counts(self, after: Sequence[Place], until: Sequence[Place]) -> Sequence[int]:
+        """See Traffic."""
+        rows = read_log(
+            self._lake,
+            since=moment(min(after, default=_FIRST).at_us),
+            until=moment(max(until, default=_FIRST).at_us + 1),
+        )
+        return counts_between(rows.select("at", "id", "row").collect(), after, until, own="")
+
+    def told_until(self, now_us: int) -> int:
+        """See Traffic."""
+        return now_us
 
     def _about(self, labels: FeedbackRead, until_us: int) -> pl.DataFrame:
         """The rows that labels speak of, looked for in the newest days first; all of them for labels by entity."""
@@ -134,6 +170,26 @@ def moment(us: int) -> datetime:
 def place_of(key: tuple[int, str, int]) -> Place:
     """A place from microseconds, id and row."""
     return Place(*key)
+
+
+def by_hour(rows: pl.LazyFrame, at: str, decision: str) -> pl.LazyFrame:
+    """Rows by the hour, as ``Traffic.hours`` gives them."""
+    hour = (pl.col(at).dt.epoch("us") // _HOUR_US).alias("hour")
+    decided = pl.col(decision).is_not_null().sum().alias("decided")
+    return rows.group_by(hour).agg(pl.len().alias("rows"), decided).select("hour", "rows", "decided")
+
+
+def counts_between(rows: pl.DataFrame, after: Sequence[Place], until: Sequence[Place], *, own: str) -> list[int]:
+    """How many of these rows, which are in order, lie in each of some spans."""
+    at_us = rows.get_column(f"{own}at").dt.epoch("us").to_numpy()
+    keys = rows.select(f"{own}id", f"{own}row")
+
+    def up_to(place: Place) -> int:
+        """How many rows do not come after a place."""
+        first, last = (int(np.searchsorted(at_us, place.at_us, side)) for side in ("left", "right"))
+        return first + sum((id_, row) <= (place.id, place.row) for id_, row in keys[first:last].iter_rows())
+
+    return [up_to(last) - up_to(first) for first, last in zip(after, until, strict=True)]
 
 
 def observed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ In: titles in the log (``clicks-3``). Out: ``Watched``. Law: only a registered v
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 from roadworthy import assembly
@@ -13,6 +14,9 @@ from roadworthy.records.verdict import Waiver
 from roadworthy.stages.watching.watched import Watched, watched
 
 __all__ = ["Answerers", "Versions", "waivers_of"]
+
+_AGAIN_S = 60.0
+"""After so long a title that was no version is asked for again."""
 
 
 class Answerers(Protocol):
@@ -37,16 +41,20 @@ class Versions:
     def __init__(self, project: assembly.Project) -> None:
         self._project = project
         self._known: dict[str, Watched] = {}
+        self._unknown: dict[str, float] = {}
 
     def titled(self, title: str) -> Watched | None:
         """The version of that title; None for what this project has no version of (a declared constant)."""
         name = self._project.spec.name
-        if title not in self._known and title.startswith(f"{name}-"):
+        asked_s = self._unknown.get(title, -_AGAIN_S)
+        if title not in self._known and title.startswith(f"{name}-") and time.monotonic() - asked_s >= _AGAIN_S:
             with assembly.opened_registry(self._project) as registry:
                 version = next((one for one in registry.versions(name) if one.title == title), None)
                 if version is not None:
                     bundle = assembly.bundle_of(self._project, registry, version)
                     self._known[title] = watched(version, bundle.parts)
+                else:
+                    self._unknown[title] = time.monotonic()
         return self._known.get(title)
 
     def in_service(self) -> Watched:

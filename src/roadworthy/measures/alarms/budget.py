@@ -54,7 +54,7 @@ WEIGHTS: Mapping[Family, float] = {
     Family.QUALITY: 4.0,
     Family.ESTIMATED: 2.0,
     Family.ERRORS: 2.0,
-    Family.COLUMNS: 2.0,
+    Family.COLUMNS: 4.0,
     Family.OPERATIONS: 2.0,
     Family.TOGETHER: 1.0,
     Family.MISSING: 1.0,
@@ -64,12 +64,14 @@ WEIGHTS: Mapping[Family, float] = {
 """Shares of the budget. Tests on what a trained model answers find most (Rabanser, Günnemann and Lipton 2019)."""
 
 _STREAMS = frozenset({Family.ERRORS, Family.OPERATIONS, Family.FEEDBACK})
+_ONE_LOOK = _STREAMS | {Family.ESTIMATED}
+"""Families that are looked at window by window alone: they keep what looks back would have cost."""
 
 
 class Allotment(msgspec.Struct, frozen=True, kw_only=True):
     """The budget's division. ``members`` counts the charts of each watched family, ``scales`` the looks back.
 
-    A look at scale s is at the last 2**s windows. Families of streams have one scale and no windows.
+    A look at scale s is at the last 2**s windows. Families of streams, and estimates, have one scale.
     """
 
     budget: Budget
@@ -82,13 +84,17 @@ class Allotment(msgspec.Struct, frozen=True, kw_only=True):
             raise DataError(f"{family} is not among what the alarm budget was divided over: {', '.join(self.members)}")
         return WEIGHTS[family] / math.fsum(WEIGHTS[watched] for watched, count in self.members.items() if count)
 
+    def looks(self, family: Family) -> int:
+        """At how many scales the family is looked at."""
+        return 1 if family in _ONE_LOOK else self.scales
+
     def level(self, family: Family, *, seconds: float, scale: int = 0) -> float:
         """The whole family's level at one look back over windows that cover so many ``seconds`` together.
 
         Scales share equally. Looks at scale s ≥ 1 overlap by half, so each is charged with the half of its time that
         is new.
         """
-        scales = 1 if family in _STREAMS else self.scales
+        scales = self.looks(family)
         if not 0 <= scale < scales:
             raise DataError(f"a look at scale {scale}, and the alarm budget was divided over {scales} of them")
         new = seconds if scale == 0 else seconds / 2
@@ -102,9 +108,9 @@ class Allotment(msgspec.Struct, frozen=True, kw_only=True):
         """False alarms per second that one member of a family of streams may raise."""
         return self.budget.within(1.0) * self.share(family) / self.members[family]
 
-    def confidence(self, family: Family, *, seconds: float, scale: int = 0) -> float:
-        """At which a member's one-sided bound has to hold, so that a bound that is missed is an alarm in the budget."""
-        return 1 - self.member_level(family, seconds=seconds, scale=scale)
+    def confidence(self, family: Family, *, seconds: float, scale: int = 0, members: int = 1) -> float:
+        """At which the one-sided bounds of some members have to hold together, for a missed one to be in the budget."""
+        return 1 - self.member_level(family, seconds=seconds, scale=scale) * members
 
     def spent(self, window_s: float, windows: int) -> float:
         """The sum of the levels of all looks at windows 0 … ``windows`` - 1 of ``window_s`` each, all families."""
@@ -113,7 +119,7 @@ class Allotment(msgspec.Struct, frozen=True, kw_only=True):
             if count and family in _STREAMS:
                 total += self.rate(family) * count * window_s * windows
             elif count:
-                looks = ((scale, looks_until(windows, scale)) for scale in range(self.scales))
+                looks = ((scale, looks_until(windows, scale)) for scale in range(self.looks(family)))
                 total += math.fsum(
                     many * self.level(family, seconds=window_s * 2**scale, scale=scale) for scale, many in looks
                 )

@@ -36,6 +36,7 @@ __all__ = [
     "run_length",
     "started",
     "stepped",
+    "usual_at",
 ]
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,7 @@ _FULL_WEEKS = 8
 _OVERSHOOT = 1.166
 _HOUR_S, _WEEK_HOURS = 3600.0, 168
 _KEPT = 1024
+_DIGITS = 9  # what lies beyond is rounding, no deviation
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +75,12 @@ class Cusum(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float = -math.inf
 
 
-def calibrated(at_s: Floats, values: Floats, *, logs: bool = False) -> Baseline:
+def calibrated(at_s: Floats, values: Floats, *, logs: bool = False, flat: bool = False) -> Baseline:
     """Learn pattern and spread from past values [N] at times [N] (seconds since 1970, rising), hourly.
 
     The pattern is an effect of each hour of the day and of each day; from eight weeks on, of each hour of the week.
-    Raises DataError for fewer than two weeks.
+    ``flat``: a past that never varied beyond its pattern is learnt too; whatever differs is then as far out as so many
+    values can show. Raises DataError for fewer than two weeks, and without ``flat`` for such a past.
     """
     times, series = np.asarray(at_s, dtype=np.float64), _transformed(np.asarray(values, dtype=np.float64), logs=logs)
     there = np.isfinite(series)
@@ -89,14 +92,14 @@ def calibrated(at_s: Floats, values: Floats, *, logs: bool = False) -> Baseline:
     design = _design(np.arange(_WEEK_HOURS), full=len(series) >= _FULL_WEEKS * _WEEK_HOURS)
     used = design[_slots(times)]
     effects, *_ = np.linalg.lstsq(used, series, rcond=None)
-    residuals = series - used @ effects
+    residuals = np.round(series - used @ effects, _DIGITS)
     next_to = np.isclose(np.diff(times), _HOUR_S)
     before, after = residuals[:-1][next_to], residuals[1:][next_to]
     power = float(before @ before)
     dependence = float(np.clip(before @ after / power, 0.0, 0.95)) if power else 0.0
     free = np.linalg.matrix_rank(used) / len(series)
     innovations = (after - dependence * before) * math.sqrt((1 + free) / (1 - free))
-    if not len(innovations) or float(np.ptp(innovations)) == 0.0:
+    if not len(innovations) or (float(np.ptp(innovations)) == 0.0 and not flat):
         raise DataError("the past values do not vary beyond their pattern, so nothing says what a deviation is")
     ranked = np.sort(innovations)
     if len(ranked) > _KEPT:
@@ -122,7 +125,7 @@ def stepped(baseline: Baseline, state: Cusum, at_s: float, value: float | None, 
     seen = float(_transformed(np.array([np.nan if value is None else value]), logs=baseline.logs)[0])
     if not math.isfinite(seen):
         return state
-    residual = seen - baseline.pattern[int(_slots(np.array([at_s]))[0])]
+    residual = round(seen - usual_at(baseline, at_s), _DIGITS)
     known = math.isclose(at_s - state.at_s, _HOUR_S)
     expected = baseline.dependence * state.residual if known else 0.0
     shrunk = 1.0 if known else math.sqrt(1 - baseline.dependence**2)
@@ -134,6 +137,11 @@ def stepped(baseline: Baseline, state: Cusum, at_s: float, value: float | None, 
         limit=state.limit, upper=upper, lower=lower, residual=residual, at_s=at_s,
         alarming=_side(state.alarming, upper, lower, state.limit),
     )  # fmt: skip
+
+
+def usual_at(baseline: Baseline, at_s: float) -> float:
+    """What is usual at an instant, on the baseline's own scale (the logarithm where values are logarithms)."""
+    return baseline.pattern[int(_slots(np.array([at_s]))[0])]
 
 
 def cusum_signal(

@@ -12,6 +12,7 @@ their own for each column, at an equal part of the family's level.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -20,14 +21,14 @@ import msgspec
 
 from roadworthy.measures.alarms.budget import Allotment, Family
 from roadworthy.measures.alarms.scales import Block
-from roadworthy.measures.drift import EFFECT_FLOOR
+from roadworthy.measures.drift import EFFECT_FLOOR, by_chance
 from roadworthy.records.alert import Severity, Signal, Word
 from roadworthy.records.shift import Shift, ShiftKind
 
 __all__ = ["FLOORS", "Compared", "Outcome", "Ruling", "data_signals", "members_of", "named", "rulings"]
 
 FLOORS: Mapping[Family, float] = {
-    Family.SCORE: 0.8 * EFFECT_FLOOR[ShiftKind.DISTRIBUTION],  # what the model answers reaches users directly
+    Family.SCORE: EFFECT_FLOOR[ShiftKind.DISTRIBUTION] / 1.5,  # what the model answers reaches users directly
     Family.COLUMNS: EFFECT_FLOOR[ShiftKind.DISTRIBUTION],
     Family.TOGETHER: EFFECT_FLOOR[ShiftKind.TOGETHER],
     Family.MISSING: EFFECT_FLOOR[ShiftKind.MISSING],
@@ -35,6 +36,9 @@ FLOORS: Mapping[Family, float] = {
 }
 """The least effect that calls a person, between 0 and 1 as in ``Shift.effect``."""
 
+_MOST_TIMES, _MOST_HANDED = 10.0, 0.01
+"""By how many times what others leave raises a scale's level, and how far: rows of real traffic are not quite as alike
+as their dispersion says, so p has to say something too."""
 _SHOWN = 3
 _LOOK_FIRST = {
     Family.SCORE: "Which columns changed in the same window; if none did, which version of the model answered.",
@@ -141,9 +145,10 @@ def _family_rulings(
     look: Compared, family: Family, shifts: Sequence[Shift], allotment: Allotment, floor: float
 ) -> list[Ruling]:
     scale = look.block.scale
-    whole = allotment.level(family, seconds=look.seconds, scale=scale)
-    part = allotment.member_level(family, seconds=look.seconds, scale=scale)
     tested = [shift for shift in shifts if shift.p is not None and not shift.error]
+    floors = [_floor_at(shift, floor) for shift in shifts]
+    whole = _level(look, family, tested, allotment, floor)
+    part = allotment.member_level(family, seconds=look.seconds, scale=scale)
     p_values = [shift.p for shift in tested if shift.p is not None]
     together = family not in {Family.MISSING, Family.NEW}
     beyond = named(p_values, whole, allotment.members[family]) if together else [p <= part for p in p_values]
@@ -154,12 +159,52 @@ def _family_rulings(
             shift=shift,
             family=family,
             block=look.block,
-            outcome=_outcome(shift, beyond=id(shift) in rejected, floor=floor),
+            outcome=_outcome(shift, beyond=id(shift) in rejected, floor=least),
             level=level,
-            floor=floor,
+            floor=least,
         )
-        for shift in shifts
+        for shift, least in zip(shifts, floors, strict=True)
     ]
+
+
+def _floor_at(shift: Shift, floor: float) -> float:
+    """A share of missing or new values is over its floor by a standard error: of few rows one in 100 may seem two."""
+    if shift.kind not in {ShiftKind.MISSING, ShiftKind.NEW} or not shift.n:
+        return floor
+    return floor + math.sqrt(float(shift.details.get("dispersion", 1.0)) * floor * (1 - floor) / shift.n)
+
+
+def _level(look: Compared, family: Family, tested: Sequence[Shift], allotment: Allotment, floor: float) -> float:
+    """The family's level at a look, with what looks of other scales leave over.
+
+    Without a change a look calls somebody with a probability of at most its level, and of at most that with which
+    chance takes any effect over the floor, ``spent``. Over many rows the floor alone is enough: such a scale hands on
+    what it does not spend. So the scales share the family's budget as water fills vessels of unequal height: none gets
+    more than it can spend before the others have as much. Other windows are taken to have as many rows as these.
+    """
+    if family not in {Family.SCORE, Family.COLUMNS}:
+        return allotment.level(family, seconds=look.seconds, scale=look.block.scale)
+    window = look.seconds / 2**look.block.scale
+    new = [window * max(1.0, 2.0 ** (scale - 1)) for scale in range(allotment.scales)]
+    equal = [allotment.level(family, seconds=window * 2**scale, scale=scale) for scale in range(allotment.scales)]
+    spent = [
+        math.fsum(by_chance(shift, floor, times=2.0 ** (scale - look.block.scale)) for shift in tested)
+        for scale in range(allotment.scales)
+    ]
+    rate = _filled([one / time for one, time in zip(spent, new, strict=True)], equal[0] / new[0] * len(new))
+    own = look.block.scale
+    return float(max(equal[own], min(rate * new[own], _MOST_TIMES * equal[own], _MOST_HANDED)))
+
+
+def _filled(needs: Sequence[float], whole: float) -> float:
+    """The greatest part that none has to exceed where ``whole`` is divided and nobody takes more than it needs."""
+    left = whole
+    for place, need in enumerate(sorted(needs)):
+        part = left / (len(needs) - place)
+        if need >= part:
+            return part
+        left -= need
+    return math.inf
 
 
 def _outcome(shift: Shift, *, beyond: bool, floor: float) -> Outcome:
@@ -223,7 +268,8 @@ def _shortest(decided: Sequence[Ruling]) -> list[Ruling]:
 def _changed(decided: Sequence[Ruling]) -> str:
     told = [ruling.shift.sentence or f"`{ruling.shift.subject}` changed." for ruling in decided[:_SHOWN]]
     more = len(decided) - len(told)
-    return " ".join([*told, *([f"{more} more changed."] if more else [])])
+    ended = [one if one.endswith(".") else f"{one}." for one in told]
+    return " ".join([*ended, *([f"{more} more changed."] if more else [])])
 
 
 def _over(block: Block) -> str:

@@ -34,15 +34,16 @@ def rule_of(requirement: Requirement) -> str:
 
 
 def in_budget(
-    requirement: Requirement, allotment: Allotment, family: Family, *, seconds: float, scale: int = 0
+    requirement: Requirement, allotment: Allotment, family: Family, *, seconds: float, scale: int = 0, members: int = 1
 ) -> Requirement:
     """The requirement at the confidence that a look in the budget needs; one that is observed stays as it is.
 
-    Never below the declared confidence.
+    Never below the declared confidence. A requirement by slice counts as so many ``members`` as there are groups, and
+    the bounds of its groups hold together at its confidence.
     """
     if requirement.trigger is Trigger.OBSERVED:
         return requirement
-    needed = max(requirement.confidence, allotment.confidence(family, seconds=seconds, scale=scale))
+    needed = max(requirement.confidence, allotment.confidence(family, seconds=seconds, scale=scale, members=members))
     return Requirement(
         metric=requirement.metric,
         at_least=requirement.at_least,

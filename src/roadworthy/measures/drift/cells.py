@@ -20,6 +20,10 @@ __all__ = ["Cells", "cells_by_subject", "degrees_at", "dispersion_at", "score_ke
 Floats = NDArray[np.float64]
 _LEAST_DEGREES = 7
 _ONCE = Dispersion(values=(), missing=())
+_OPTIMISM = 0.5
+"""A dispersion is a mean over the half of the cuts that vary most, so it comes out above 1 where rows are independent:
+by about half of the standard deviation of one cut's, at any number of blocks and for columns of any kind. Where rows do
+depend on each other it is far above that, and hardly changed."""
 
 
 class Cells(NamedTuple):
@@ -72,12 +76,26 @@ def score_key(index: int, *, several: bool) -> str:
 def dispersion_at(blocks: Sequence[int], figures: Sequence[float], rows: float) -> float:
     """The dispersion of that many consecutive rows: between two known numbers of rows by their logarithms.
 
-    One row varies as one row does, so it is 1 there; beyond the greatest known number it is what it was there.
+    One row varies as one row does, so it is 1 there; beyond the greatest known number it is what it was there. What
+    independent rows show by themselves, of so few blocks, is taken off.
     """
     if not figures or rows <= 1:
         return 1.0
     known = np.log(np.array([1, *blocks], np.float64))
-    return float(max(1.0, np.interp(np.log(rows), known, [1.0, *figures])))
+    fair = [figure - one for figure, one in zip(figures, _by_itself(blocks), strict=True)]
+    return float(max(1.0, np.interp(np.log(rows), known, [1.0, *fair])))
+
+
+def _by_itself(blocks: Sequence[int]) -> list[float]:
+    """By how much the dispersion of independent rows comes out above 1, at each size of blocks; the last is all rows.
+
+    The variance between b blocks is that of a chi-square with b - 1 degrees of freedom, with a standard deviation of
+    the root of 2 / (b - 1). The figure of all rows is that of the largest blocks.
+    """
+    learnt = [max(blocks[-1] // size, 2) for size in blocks]
+    if len(learnt) > 1:
+        learnt[-1] = learnt[-2]
+    return [_OPTIMISM * float(np.sqrt(2 / (many - 1))) for many in learnt]
 
 
 def degrees_at(blocks: Sequence[int], rows: float) -> float:

@@ -93,10 +93,13 @@ def _absent(name: str) -> Shift:
 
 
 def _cuts(cells: Cells) -> _Asked:
-    """Every place where the pooled rows can be cut in two that differ."""
+    """Every place where the pooled rows can be cut in two that differ.
+
+    Numbers beyond the reference's range count with the outermost ones that it has: they are what `_new` asks for.
+    """
     old, new = cells.old, cells.new
     if cells.ordered:
-        old, new = np.cumsum(old)[:-1], np.cumsum(new)[:-1]
+        old, new = np.cumsum(old)[1:-2], np.cumsum(new)[1:-2]
     hits, rows = old + new, float(cells.old.sum() + cells.new.sum())
     telling = (hits > 0) & (hits < rows)
     if cells.ordered:  # cuts without a row between them are one

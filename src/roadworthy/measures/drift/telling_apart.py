@@ -11,7 +11,6 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 from scipy.stats import rankdata
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from roadworthy.measures.codes import filled
 from roadworthy.measures.drift.words import with_p
@@ -41,6 +40,8 @@ def told_apart(reference: pl.DataFrame, current: pl.DataFrame, *, seed: int = 7)
     shuffled = [frame[rng.permutation(frame.height)[:_MOST].tolist()] for frame in (reference, current)]
     learnt, told = ([frame.gather_every(2, part) for frame in shuffled] for part in (0, 1))
     like = sketch(learnt[0], reference.columns)
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - 150 MB; who looks needs none
+
     model = HistGradientBoostingClassifier(
         max_iter=_TREES, max_leaf_nodes=8, min_samples_leaf=30, class_weight="balanced", random_state=seed
     )

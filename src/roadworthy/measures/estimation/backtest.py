@@ -127,7 +127,7 @@ def planned(metric: str, given: Reckoning) -> Plan:
     if means[best] > _WORSE * means[CONSTANT]:
         why = f"cannot estimate: on the reference no estimate was better than the reference's own value ({figures})"
         return Plan(metric=metric, method="", why=why, missed=means, between=between)
-    why = f"{best} missed least on the reference, in deviations of chance: {figures}"
+    why = f"estimated before labels come, in the way that missed least on the reference ({best})"
     return Plan(metric=metric, method=best, why=why, missed=means, between=between)
 
 

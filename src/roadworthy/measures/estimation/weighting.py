@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
 from roadworthy.measures.estimation.learning import normalised
 from roadworthy.measures.estimation.trees import Codes, grow
@@ -70,6 +69,8 @@ def weighted_chances(sample: Sample, weights: Floats, scores: Floats) -> Weighte
 
 
 def _isotonic(scores: Floats, came: NDArray[np.bool_], weights: Floats, asked: Floats) -> Floats:
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - 150 MB; who looks needs none
+
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
     fitted.fit(scores, came.astype(np.float64), sample_weight=weights)
     return np.asarray(fitted.predict(asked), dtype=np.float64)

@@ -320,6 +320,16 @@ def _missing(live: Live, confidence: float) -> tuple[Bounds, int]:
     return rows.missing_share(frame, "any", confidence), found.height
 
 
+def _referred(live: Live, confidence: float) -> tuple[Bounds, int]:
+    """By the servers' counters, else by the rows of the log."""
+    if live.traffic is not None or live.rows is None or "_referred" not in live.rows.columns:
+        return _part_of_rows("referred_rows", "rows")(live, confidence)
+    if not live.rows.height:
+        raise NotEnough("no row came")
+    count, n = int(live.rows.get_column("_referred").count()), live.rows.height
+    return Bounds(count / n, *clopper_pearson(count, n, confidence), "Clopper-Pearson"), n
+
+
 def _age(live: Live, _confidence: float) -> tuple[Bounds, int]:
     if live.trained_us is None:
         raise NotEnough("it is not known when the version was made")
@@ -339,7 +349,7 @@ OPERATIONS: Final[Mapping[str, _Figure]] = {
     "shed_share": _part_of_requests((TURNED_AWAY,)),
     "quarantined_share": _part_of_requests((422,), (200, 422)),
     "fallback_share": _part_of_rows("fallback_rows", "rows"),
-    "referred_share": _part_of_rows("referred_rows", "rows"),
+    "referred_share": _referred,
     "log_lost_share": _part_of_rows("log_lost_rows", "log_rows", "log_lost_rows"),
     "traffic": _rate,
     "worker_memory": _resident,

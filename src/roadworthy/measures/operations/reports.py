@@ -26,6 +26,8 @@ def reported_wrong(rows: pl.DataFrame, confidence: float) -> Bounds:
 
     NotEnough where nothing was decided.
     """
+    if not rows.height:
+        raise NotEnough("no prediction was decided")
     counted = _counted(rows)
     decided, wrong = (int(counted.get_column(name).sum()) for name in ("decided", "wrong"))
     return _bounds(wrong, decided, confidence)

@@ -43,6 +43,10 @@ class Estimates:
             return tuple(_silent(item, f"cannot estimate: {_NONE}") for item in asked)
         if not self._rows.height:
             return tuple(_silent(item, "cannot estimate: no row") for item in asked)
+        absent = sorted({one.name for one in state.learned.binning.columns} - set(self._rows.columns))
+        if absent:
+            why = f"cannot estimate: the prediction log does not hold {', '.join(absent)}, which the estimator reads"
+            return tuple(_silent(item, why) for item in asked)
         return tuple(one for item in asked for one in self._estimated(state, item))
 
     def _estimated(self, state: EstimatorState, item: Requirement) -> tuple[Measurement, ...]:

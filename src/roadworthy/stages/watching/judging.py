@@ -103,12 +103,21 @@ def told_of(error: Exception) -> str:
 
 
 def members(watched: Watched) -> dict[Family, int]:
-    """How many charts the live requirements make, by family: one for each, or one for each group of a slice."""
+    """How many charts the live requirements make, by family: one for each, or one for each group of a slice.
+
+    Without an estimator nothing is estimated, and the others have that share of the budget.
+    """
     asked = {Family.QUALITY: 0, Family.OPERATIONS: 0}
     for item in watched.required:
-        asked[_family(item)] += max(1, len(watched.groups.get(item.slice, ()))) if item.slice else 1
+        asked[_family(item)] += _groups(watched, item)
     errors = 0 if watched.contract.task is Task.REGRESSION else 1
-    return {**asked, Family.ESTIMATED: asked[Family.QUALITY], Family.ERRORS: errors}
+    estimated = 0 if watched.estimator is None else asked[Family.QUALITY]
+    return {**asked, Family.ESTIMATED: estimated, Family.ERRORS: errors}
+
+
+def _groups(watched: Watched, item: Requirement) -> int:
+    """Of how many groups a requirement speaks."""
+    return max(1, len(watched.groups.get(item.slice, ()))) if item.slice else 1
 
 
 def shown(
@@ -136,7 +145,7 @@ def requirement_signals(
     for item in watched.required:
         family = _family(item)
         if family is Family.OPERATIONS:
-            found.append(_signal(item, family, sight, sight.backs[0], allotment, sight.operations))
+            found.append(_signal(watched, item, family, sight, sight.backs[0], allotment, sight.operations))
             continue
         looks = []
         for back in sight.backs:
@@ -145,9 +154,9 @@ def requirement_signals(
                 return realised(watched, rows, asked)
 
             seen = guarded(measure, _SEEING)
-            looks.append((back.scale, _signal(item, family, sight, back, allotment, seen)))
+            looks.append((back.scale, _signal(watched, item, family, sight, back, allotment, seen)))
         found.append(_together(looks, standing.get(rule_of(item), 0)))
-        found.append(_signal(item, Family.ESTIMATED, sight, sight.backs[0], allotment, sight.estimate))
+        found.append(_signal(watched, item, Family.ESTIMATED, sight, sight.backs[0], allotment, sight.estimate))
     return tuple(found)
 
 
@@ -165,14 +174,23 @@ def excused(signals: Sequence[Signal], waived: Mapping[str, Waiver]) -> tuple[Si
 
 
 def _signal(  # noqa: PLR0917 - one rule, one look, and what is known of both
-    item: Requirement, family: Family, sight: Sight, back: Back, allotment: Allotment, measure: Measure
+    watched: Watched,
+    item: Requirement,
+    family: Family,
+    sight: Sight,
+    back: Back,
+    allotment: Allotment,
+    measure: Measure,
 ) -> Signal:
     """What one look says of a requirement, at the confidence that the budget leaves it.
 
     Labels come bit by bit, and each look at more of them is a chance to be wrong: look j has the part 1 / (j (j + 1))
     of the level, which adds up to 1 over however many looks.
     """
-    asked = in_budget(item, allotment, family, seconds=back.seconds, scale=back.scale)
+    asked = item
+    if family is not Family.ESTIMATED or watched.estimator is not None:
+        groups = _groups(watched, item)
+        asked = in_budget(item, allotment, family, seconds=back.seconds, scale=back.scale, members=groups)
     if family is not Family.OPERATIONS and asked.trigger is Trigger.PROVEN:
         level = (1 - asked.confidence) / (sight.turn * (sight.turn + 1))
         asked = msgspec.structs.replace(asked, confidence=1 - level)

@@ -22,7 +22,7 @@ from roadworthy.measures.sketches import Reference
 from roadworthy.records.project import Task
 from roadworthy.records.window import Place, Window
 
-__all__ = ["answered_by", "beyond", "counted", "labelled", "sample_of", "score_matrix", "within"]
+__all__ = ["answered_by", "beyond", "counted", "labelled", "sample_of", "score_matrix", "scored", "within"]
 
 
 def within(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
@@ -44,6 +44,8 @@ def answered_by(rows: pl.DataFrame, version: str) -> pl.DataFrame:
 
 def counted(rows: pl.DataFrame, version: str) -> dict[str, int]:
     """How many rows there are, and what became of them."""
+    if not rows.height:
+        return dict.fromkeys(("rows", "other_versions", "referred", "labelled", "unlabelled"), 0)
     own = answered_by(rows, version)
     known = int(own.get_column("_labelled_at").count())
     return {
@@ -80,6 +82,14 @@ def score_matrix(rows: pl.DataFrame, task: Task) -> NDArray[np.float64]:
         whole = [none if one is None or len(one) != width else one for one in lists]
         return np.array(whole, dtype=np.float64).reshape(rows.height, width)
     return column.to_numpy().astype(np.float64)
+
+
+def scored(rows: pl.DataFrame, task: Task) -> pl.DataFrame:
+    """The rows that have a score: a finite number, or one for each class."""
+    if not rows.height:
+        return rows
+    whole = np.isfinite(score_matrix(rows, task).reshape(rows.height, -1)).all(axis=1)
+    return rows if whole.all() else rows.filter(pl.Series(whole))
 
 
 def sample_of(rows: pl.DataFrame, outcome: NDArray[Any], contract: ServingContract, reference: Reference) -> Sample:

@@ -32,6 +32,8 @@ def realised(watched: Watched, rows: pl.DataFrame, required: Sequence[Requiremen
     asked = [item for item in required if measurable(item.metric, watched.contract.task)]
     if not asked:
         return ()
+    if not rows.height:
+        return tuple(_unknown(item, 0, 0) for item in asked)
     known, outcome, strange = labelled(rows, watched.contract)
     if len(outcome) < FEWEST:
         return tuple(_unknown(item, len(outcome), rows.height) for item in asked)

@@ -6,33 +6,54 @@ alarm of its own, and the others go on; what is kept depends on the rows of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from typing import NamedTuple, TypeVar
 
+import msgspec
 import polars as pl
 
 from roadworthy.errors import DataError
-from roadworthy.measures.alarms.budget import Allotment, allot, parse_budget
+from roadworthy.measures.alarms.budget import Allotment, Family, allot, parse_budget
 from roadworthy.measures.alarms.deciding import Compared
 from roadworthy.measures.alarms.scales import Look
+from roadworthy.measures.alarms.thresholds import rule_of
+from roadworthy.measures.quality import METRICS
 from roadworthy.records.alert import Severity, Signal, Word
 from roadworthy.records.digests import Digest
-from roadworthy.records.evidence import Measurement
+from roadworthy.records.evidence import Measurement, Phase
+from roadworthy.records.project import Task
 from roadworthy.records.shift import Shift
 from roadworthy.records.verdict import Waiver
-from roadworthy.records.window import Judged, Window, WindowSummary
+from roadworthy.records.window import Beside, Judged, Window, WindowSummary
+from roadworthy.stages.watching.besides import beside, shown_besides
 from roadworthy.stages.watching.data import comparisons, data_members, signals_of_data
 from roadworthy.stages.watching.judging import Sight, excused, members, requirement_signals, shown, told_of
-from roadworthy.stages.watching.observed import counted
+from roadworthy.stages.watching.observed import answered_by, counted
 from roadworthy.stages.watching.skew import skew, skew_signal
+from roadworthy.stages.watching.trends import TRENDS
 from roadworthy.stages.watching.watched import Watched
+from roadworthy.standard import Requirement
 
-__all__ = ["Asked", "Found", "allotment_for", "judged_window"]
+__all__ = ["EDITION", "Asked", "Found", "Late", "allotment_for", "judged_window", "late_of", "looked_back"]
+
+EDITION = 1
+"""Counts what a window is judged by; see ``Judged.edition``."""
 
 _MOVED = 12
+_MOST_LATE = 0.001
 _T = TypeVar("_T")
+
+
+class Late(NamedTuple):
+    """Rows that came too late for the windows that they belong to, and how many rows these windows have."""
+
+    rows: int = 0
+    among: int = 0
+
+
+_IN_TIME = Late()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,10 @@ class Asked:
     uncounted: str = ""
     standing: Mapping[str, int] = field(default_factory=dict)
     waivers: Sequence[Waiver] = ()
+    others: Sequence[Watched] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
+    late: Late = _IN_TIME
+    edition: int = EDITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +97,16 @@ class Found:
 def allotment_for(watched: Watched, window_s: float, scales: int | None = None) -> Allotment:
     """The alarm budget of a version, divided over all that is watched in windows that last so long."""
     budget = parse_budget(watched.plan.alarm_budget)
-    return allot(budget, {**data_members(watched), **members(watched)}, window_s=window_s, scales=scales)
+    reported = watched.contract.task is not Task.REGRESSION
+    charts = {**data_members(watched), **members(watched), Family.FEEDBACK: int(reported)}
+    charts[Family.OPERATIONS] += len(TRENDS) + any(item.metric == "availability" for item in watched.required)
+    return allot(budget, charts, window_s=window_s, scales=scales)
 
 
 def judged_window(asked: Asked) -> Found:
     """Judge one revision of a window."""
-    own = asked.watched.own(asked.rows)
-    checks: list[Signal] = []
+    own = asked.sight.backs[0].rows
+    checks: list[Signal] = [_of_scores(asked, own.height)]
 
     def part(name: str, ask: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
         try:
@@ -100,6 +128,11 @@ def judged_window(asked: Asked) -> Found:
     measured, verdict = shown(asked.watched, asked.sight, waivers=asked.waivers, today=today)
     waived = {one.requirement: one.waiver for one in verdict.requirements if one.waiver is not None}
     signals += part("requirements", lambda: excused(_of_requirements(asked), waived))
+    late = _of_late_rows(asked)
+    others: tuple[Beside, ...] = ()
+    if asked.edition:
+        measured += part("what is shown", lambda: shown_besides(asked.watched, own, asked.sight.operations))
+        others = part("other versions", lambda: _others(asked, today))
     judged = Judged(
         window=asked.window,
         revision=asked.revision,
@@ -107,15 +140,101 @@ def judged_window(asked: Asked) -> Found:
         known_by_us=asked.known_by_us,
         inputs=asked.inputs,
         version=asked.watched.title,
-        counts=counted(asked.rows, asked.watched.title),
+        counts=counted(asked.rows, asked.watched.title) | _late_counts(asked.late),
         measurements=measured,
         shifts=compared[0].shifts if compared and compared[0].block.scale == 0 else (),
         verdict=verdict,
         turn=asked.sight.turn,
-        notes=tuple(signal.sentence for signal in checks if signal.word is Word.BROKEN),
+        notes=(*(signal.sentence for signal in checks if signal.word is Word.BROKEN), *_notes(asked)),
+        others=others,
+        parts=dict(asked.parts) if asked.edition else {},
+        edition=asked.edition,
     )
-    every = (*signals, *checks)
+    every = (*signals, *checks, *late)
     return Found(judged, _summary(judged, every), every)
+
+
+def _of_scores(asked: Asked, have: int) -> Signal:
+    """One word on rows without a score, which are left out of everything that a score is needed for."""
+    rows = answered_by(asked.rows, asked.watched.title).height if asked.rows.height else 0
+    lacking = rows - have
+    if not lacking or not any(one.count for one in asked.watched.scores.scores):
+        return _check("scores", asked)
+    said = (
+        f"{lacking:,} of {rows:,} rows that {asked.watched.title} answered have no score (none, or no finite number). "
+        "They are left out of quality, estimates and skew."
+    )
+    return msgspec.structs.replace(
+        _check("scores", asked, "broke"), sentence=said, look_first="one of these rows with `roadworthy trace`"
+    )
+
+
+def late_of(judged: Judged) -> Late:
+    """The late rows that were told with a window."""
+    return Late(judged.counts.get("late_rows", 0), judged.counts.get("late_among", 0))
+
+
+def _late_counts(late: Late) -> dict[str, int]:
+    return {"late_rows": late.rows, "late_among": late.among} if late.rows else {}
+
+
+def _notes(asked: Asked) -> Iterator[str]:
+    """What a person should know besides checks that broke."""
+    if asked.late.rows:
+        yield _late_words(asked.late)
+    absent = sorted(set(asked.watched.contract.inputs) - set(asked.rows.columns))
+    if absent and asked.rows.height and asked.edition:
+        yield f"The prediction log does not hold {', '.join(absent)}: nothing is known of these columns."
+
+
+def _late_words(late: Late) -> str:
+    if not late.rows:
+        return "All rows came in time."
+    share = f"{100 * late.rows / late.among:.2g} % of {late.among:,}"
+    return f"{late.rows:,} rows came after their windows were judged ({share}); no window counts them."
+
+
+def _of_late_rows(asked: Asked) -> tuple[Signal, ...]:
+    """Whether so many rows come after their window was judged that it matters; a revision is no news of that."""
+    rows, among = asked.late
+    if not among or asked.looks is None:
+        return ()
+    share = rows / among
+    return (
+        Signal(
+            rule="late_rows",
+            word=Word.ALARM if share > _MOST_LATE else Word.CLEAR,
+            at_us=asked.sight.at_us,
+            source=asked.sight.title,
+            group="operations",
+            sentence=_late_words(asked.late),
+            evidence={"rows": rows, "among": among, "value": share, "bound": _MOST_LATE},
+            look_first="`settle_s` under [monitor]: raise it above the time that a row takes to the log; the server's "
+            "clock; whether a worker's log was held up",
+        ),
+    )
+
+
+def _others(asked: Asked, today: date) -> tuple[Beside, ...]:
+    return tuple(beside(one, asked.rows, waivers=asked.waivers, today=today) for one in asked.others)
+
+
+def looked_back(asked: Asked) -> tuple[Signal, ...]:
+    """What longer looks at quality say after labels came of rows before this window; nothing else is looked at."""
+    window, *backs = asked.sight.backs
+    nothing = replace(window, rows=window.rows.clear())
+    sight = replace(asked.sight, backs=(nothing, *backs), operations=_unasked, estimate=_unasked)
+    signals = requirement_signals(asked.watched, sight, asked.allotment, asked.standing)
+    waived = {one.requirement: one for one in asked.waivers}
+    return excused([one for one in signals if one.word in {Word.ALARM, Word.BROKEN}], waived)
+
+
+def _unasked(required: Sequence[Requirement]) -> tuple[Measurement, ...]:
+    """Nothing is known, since nobody asks."""
+    return tuple(
+        Measurement(metric=item.metric, phase=Phase.LIVE, confidence=item.confidence, insufficient="it was not asked")
+        for item in required
+    )
 
 
 def _comparisons(asked: Asked, looks: Sequence[Look]) -> tuple[Compared, ...]:
@@ -134,7 +253,17 @@ def _of_skew(asked: Asked, own: pl.DataFrame) -> tuple[Signal, ...]:
 
 
 def _of_requirements(asked: Asked) -> tuple[Signal, ...]:
-    return requirement_signals(asked.watched, asked.sight, asked.allotment, asked.standing)
+    watched = asked.watched
+    if len(asked.sight.backs) == 1 and not asked.rows.height:
+        watched = _speaking(watched, asked.standing)
+    return requirement_signals(watched, asked.sight, asked.allotment, asked.standing)
+
+
+def _speaking(watched: Watched, standing: Mapping[str, int]) -> Watched:
+    """The same without requirements on quality that have no open alert: no row says nothing of them, to nobody."""
+    rules = "\n".join(standing)
+    kept = tuple(item for item in watched.required if item.metric not in METRICS or rule_of(item) in rules)
+    return replace(watched, plan=msgspec.structs.replace(watched.plan, requirements=kept))
 
 
 def _check(part: str, asked: Asked, fault: str = "") -> Signal:
@@ -169,6 +298,8 @@ def _summary(judged: Judged, signals: Sequence[Signal]) -> WindowSummary:
         estimated=tuple(line for line, (_, one) in answers.items() if one and one.method.startswith("estimated")),
         moved=_moved(judged.shifts),
         alarms=tuple(signal.rule for signal in signals if signal.word in {Word.ALARM, Word.BROKEN}),
+        others={one.version: one.rows for one in judged.others},
+        late_rows=judged.counts.get("late_rows", 0),
     )
 
 
