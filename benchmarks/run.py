@@ -44,6 +44,10 @@ QUICK: dict[str, list[str]] = {
     "detection": ["--repetitions", "1", "--still", "2", "--rows", "30000"],
     "watch_crash": ["--kills", "3"],
     "watching": ["--seconds", "3", "--turns", "1"],
+    "dashboard": [
+        *["--predictions", "5000", "--columns", "20", "--alerts", "50", "--windows", "200"],
+        *["--turns", "1", "--seconds", "2"],
+    ],
 }
 """Every benchmark in the order in which they run, with what makes it small."""
 

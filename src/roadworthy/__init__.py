@@ -4,7 +4,7 @@ The public calls, one per command; importing this package is free, a call import
 
 >>> import roadworthy as rw
 >>> sorted(rw.__all__)  # doctest: +NORMALIZE_WHITESPACE
-['AsyncClient', 'Client', 'alerts', 'attest', 'compare', 'estimate', 'feedback', 'init', 'inspect', 'key',
+['AsyncClient', 'Client', 'alerts', 'attest', 'compare', 'dashboard', 'estimate', 'feedback', 'init', 'inspect', 'key',
  'package', 'predict', 'promote', 'run', 'score', 'serve', 'status', 'trace', 'up', 'waive', 'watch', 'windows']
 """
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         watch,
         windows,
     )
+    from roadworthy.web import dashboard
 
 __all__ = [
     "AsyncClient",
@@ -45,6 +46,7 @@ __all__ = [
     "alerts",
     "attest",
     "compare",
+    "dashboard",
     "estimate",
     "feedback",
     "init",
@@ -69,6 +71,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report
 
 
 def __getattr__(name: str) -> Any:
+    if name == "dashboard":
+        from roadworthy import web  # noqa: PLC0415 - as below
+
+        return web.dashboard
     if name in __all__:
         from roadworthy import api  # noqa: PLC0415 - two seconds that `import roadworthy` must not cost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -201,3 +202,22 @@ def test_a_declared_channel_costs_nothing_until_it_is_used() -> None:
     code += "; print('apprise' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_picture_arrives_as_an_attachment(webhook: Webhook) -> None:
+    png = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
+    notifier = DeclaredNotifier(webhook.address(), {})
+    assert notifier.takes_pictures()
+    notifier.notify_with("rw-1", "title", "body", {"alert-7.png": png})
+    ((_, headers, load),) = webhook.came
+    (attached,) = load["attachments"]
+    assert headers["Idempotency-Key"] == "rw-1"
+    assert (attached["filename"], attached["mimetype"]) == ("alert-7.png", "image/png")
+    assert base64.b64decode(attached["base64"]) == png
+
+
+def test_a_picture_is_refused_like_any_message(webhook: Webhook) -> None:
+    webhook.status = 413
+    with pytest.raises(RoadworthyError, match="answered 413"):
+        DeclaredNotifier(webhook.address(), {}).notify_with("rw-1", "title", "body", {"alert-7.png": b"\x89PNG"})
+    assert not DeclaredNotifier("syslog://", {}).takes_pictures()

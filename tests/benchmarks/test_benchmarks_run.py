@@ -29,6 +29,22 @@ TINY = {
     "estimation": ["--rows", "2000", "--repetitions", "3", "--speed-rows", "100000"],
     "watch_crash": ["--kills", "1"],
     "watching": ["--seconds", "1", "--turns", "1"],
+    "dashboard": [
+        "--predictions",
+        "600",
+        "--columns",
+        "6",
+        "--alerts",
+        "5",
+        "--windows",
+        "10",
+        "--turns",
+        "1",
+        "--seconds",
+        "1",
+        "--rounds",
+        "1",
+    ],
 }
 EXPECTED = {
     "start": "`roadworthy --help`",
@@ -48,6 +64,7 @@ EXPECTED = {
     "estimation": "ours / lower of CBPE, PAPE",
     "watch_crash": "windows judged twice | 0 | 0 |",
     "watching": "answers a second while watched",
+    "dashboard": "answers a second beside a dashboard",
     "soak": "| answers that were not as they should be | 0 | 0 |",
 }
 
@@ -67,7 +84,7 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
 
 def test_run_knows_every_benchmark() -> None:
     others = {"run", "result", "processes", "populations", "soak_requests", "load", "load_projects", "estimation_peers"}
-    others |= {"drift_peers", "drift_streams", "drift_watching"}
+    others |= {"dashboard_site", "drift_peers", "drift_streams", "drift_watching"}
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - others
     assert scripts == {*TINY, "false_alarms", "detection"}  # these two: test_alarm_benchmarks
     listed = subprocess.run(

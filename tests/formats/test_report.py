@@ -29,8 +29,8 @@ from roadworthy.formats.report import (
     render_report,
 )
 from roadworthy.formats.report.bars import interval_bar
-from roadworthy.formats.report.page import MOST_SIGNS
 from roadworthy.formats.report.pictures import checked_svg
+from roadworthy.formats.report.rendering import MOST_SIGNS
 from roadworthy.records.data import FeatureInfo
 from roadworthy.records.evidence import Finding, Measurement, Phase
 from roadworthy.records.verdict import Outcome, Readiness, RequirementVerdict, Waiver
@@ -378,7 +378,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_words_stand_out_in_both_schemes() -> None:
-    css = (resources.files("roadworthy.formats.report") / "templates" / "report.css").read_text("utf-8")
+    css = (resources.files("roadworthy.formats.report") / "templates" / "look.css").read_text("utf-8")
     light, dark = (dict(re.findall(r"--([\w-]+):(#[0-9a-f]+)", part)) for part in css.split("@media", 2)[:2])
     pairs = [(tone, f"{tone}-soft") for tone in ("ready", "open", "bad", "waived")]
     pairs += [(word, ground) for word in ("ink", "muted", "link") for ground in ("ground", "card", "tint")]

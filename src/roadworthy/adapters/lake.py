@@ -22,7 +22,10 @@ from pathlib import Path
 from roadworthy.errors import Problem, RoadworthyError, StorageError
 from roadworthy.records.digests import Digest
 
-__all__ = ["Lake", "storage_reason"]
+__all__ = ["RECORD", "Lake", "storage_reason"]
+
+RECORD = "record.json"
+"""What a stage gave, in its folder."""
 
 _STAGE = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -53,12 +56,13 @@ _STORAGE_TEXTS = (  # what libraries make of the same errors
 class Lake:
     """Implements ``protocols.Store`` in a local directory, which is made on first use.
 
-    Raises StorageError for a disk that is full, read-only or forbidden, with the space left and the next step.
+    ``looking``: it is only read, and what dead writers left behind stays. Raises StorageError for a disk that is full,
+    read-only or forbidden, with the space left and the next step.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, looking: bool = False) -> None:
         self.root = root
-        if root.is_dir():
+        if root.is_dir() and not looking:
             self._clean()
 
     def has(self, stage: str, digest: Digest) -> bool:

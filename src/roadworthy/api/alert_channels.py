@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from roadworthy import assembly
 from roadworthy.adapters.notifiers import DeclaredNotifier, channel_name
+from roadworthy.api.alert_pictures import drawing
 from roadworthy.lifecycle.alerts import AlertStore, Channel, Delivered, Links, channel_digest, deliver, outbox
 from roadworthy.lifecycle.transactions import Transactions
 from roadworthy.protocols import Clock
@@ -58,4 +59,5 @@ def deliver_due(opened: assembly.Project, transactions: Transactions, clock: Clo
     with transactions.changing() as connection:
         outbox.forget(connection, store.project, now_us - _KEPT_US)
         store.remind(connection, policy, now_us)
-    return deliver(transactions, store, channels_of(opened), policy, clock, most=most)
+    draw = drawing(opened.file)
+    return deliver(transactions, store, channels_of(opened), policy, clock, most=most, draw=draw)

@@ -35,6 +35,7 @@ __all__ = ["FeedbackView", "feedback"]
 
 _CHUNK = 10_000
 _MOST_PROBLEMS = 100
+_FEW = 10_000
 _ROW = re.compile(r"row (\d+)(?:\.(\w+))?")
 _ABOUT = ("id", "row", "entity", "time")
 _SAID = ("label", "value", "comment")
@@ -249,8 +250,8 @@ def _placed(problem: Problem, shown: str, places: Sequence[int], columns: Mappin
 def _news(lake: Path, labels: Sequence[Feedback]) -> tuple[list[Feedback], int]:
     """The labels that say something new, in their order, and how many of these contradict what was known."""
     keys = {label.key for label in labels if label.key}
-    stored = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, None, None)
-    came = set(stored.filter(pl.col("key").is_in(list(keys))).select("key", "place").collect().iter_rows())
+    stored = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, None, None).filter(pl.col("key").is_in(list(keys)))
+    came = set(stored.select("key", "place").collect().iter_rows()) if keys else set()
     known = {_about(one): _said(one) for one in _latest(lake, labels)}
     fresh, changed = [], 0
     for label in labels:
@@ -269,7 +270,8 @@ def _latest(lake: Path, labels: Sequence[Feedback]) -> Iterator[Feedback]:
         {"id": [one.id for one in labels], "entity": [one.entity for one in labels]},
         schema={"id": pl.String, "entity": pl.String},
     )
-    latest = read_feedback(lake).latest.join(asked, on=["id", "entity"], how="semi")
+    few = {one.id for one in labels} if len(labels) <= _FEW else ()
+    latest = read_feedback(lake, ids=few).latest.join(asked, on=["id", "entity"], how="semi")
     latest = latest.with_columns(pl.col("at", "time").to_physical())
     for one in latest.select("at", *_ABOUT, *_SAID).iter_rows(named=True):
         at_us, time_us = one.pop("at"), one.pop("time")
@@ -307,6 +309,8 @@ def _compared(lake: Path, labels: Iterable[Feedback], contract: ServingContract)
     ).with_row_index("_place")
     log = read_log(lake)
     on = ["id", "row"] if rows[0][0] else ["entity", "time"]
+    if on == ["id", "row"] and len(rows) <= _FEW:  # found without reading all of a long log
+        log = log.filter(pl.col("id").is_in([one[0] for one in rows]))
     if on == ["entity", "time"]:
         schema = log.collect_schema()
         entity, time = column_name(contract.entity), column_name(contract.time)

@@ -6,12 +6,13 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roadworthy import assembly
 from roadworthy.adapters.lake import Lake
+from roadworthy.adapters.run_journal import kept_journal, runs_folder
 from roadworthy.adapters.sources import frame_source
 from roadworthy.adapters.whole_files import whole_file
 from roadworthy.api.written_source import source_as_written
@@ -173,14 +174,22 @@ def remarks(found: Inference) -> dict[str, str]:
 def run(
     project: Path | str = assembly.PROJECT_FILE, *, data: Any = None, reporter: Reporter | None = None
 ) -> RunOutcome:
-    """The seven stages, the verdict, ``report.html``, and the registration.
+    """The seven stages, the verdict, ``report.html``, and the registration. ``.roadworthy/runs`` keeps its journal.
 
     ``data`` (a Polars or pandas frame, or an Arrow table) takes the place of the declared source.
     """
     opened = assembly.open_project(project)
     source = None if data is None else frame_source(data)
-    with assembly.world(opened, reporter or SilentReporter(), source=source) as world:
-        result = run_pipeline(opened.spec, opened.standard, world)
+    with kept_journal(runs_folder(opened.folder), opened.spec.name, reporter or SilentReporter()) as journal:
+        with assembly.world(opened, journal, source=source) as world:
+            result = run_pipeline(opened.spec, opened.standard, replace(world, noted=journal.stage))
+        outcome = _reported(opened, result)
+        journal.concluded(result.version)
+    return outcome
+
+
+def _reported(opened: assembly.Project, result: RunResult) -> RunOutcome:
+    """The run with its report written."""
     version = result.version
     lake = Lake(opened.settings.lake)
     view = report_view(opened.spec, opened.standard, version, result.records)

@@ -1,4 +1,4 @@
-"""``watch``, ``up`` and ``windows``: live traffic judged, and what was judged.
+"""``watch``, ``up``, ``windows`` and ``dashboard``: live traffic judged, and what was judged.
 
 In: words. Out: a line for each window as it is judged (on standard error), the result at the end. They join the
 commands of ``cli.app`` when this module is imported.
@@ -19,12 +19,12 @@ from roadworthy.cli.running import told
 from roadworthy.errors import UsageError
 
 if TYPE_CHECKING:
-    from roadworthy.api.serving import Serving
+    from roadworthy.api.running_up import Running
     from roadworthy.api.watching import WindowsView, WindowView
     from roadworthy.api.watching.monitor import Ticked
     from roadworthy.records.window import Judged, WindowSummary
 
-__all__ = ["up", "watch", "windows"]
+__all__ = ["dashboard", "up", "watch", "windows"]
 
 _MARKS = {"pass": "✔", "fail": "✖", "insufficient": "·", "error": "!", "waived": "~"}
 
@@ -88,14 +88,18 @@ def up(
         Optional[int],  # noqa: UP045 - as above
         typer.Option("--grpc-port", help="also answer gRPC on this port"),
     ] = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="whether pages are shown")] = True,
+    dashboard_host: Annotated[str, typer.Option("--dashboard-host", help="where the dashboard listens")] = "127.0.0.1",
+    dashboard_port: Annotated[int, typer.Option("--dashboard-port", help="its port; 0 takes a free one")] = 8090,
     project: ProjectFile = _DEFAULT_PROJECT,
     as_json: AsJson = False,
 ) -> None:
-    """Serve a version and watch its traffic, in one process tree, until SIGTERM or Ctrl-C."""
+    """Serve a version, watch its traffic and show the dashboard, in one process tree, until SIGTERM or Ctrl-C."""
     from roadworthy import api  # noqa: PLC0415 - as above
 
-    def ready(found: Serving) -> None:
+    def ready(found: Running) -> None:
         words = f"{found.version} is served at {found.address}, and watched"
+        words += f"; its dashboard is at {found.dashboard}" if found.dashboard else ""
         told({}, msgspec.json.encode(found).decode() if as_json else words, as_json=False)
 
     api.up(
@@ -103,10 +107,44 @@ def up(
         version=version,
         host=host,
         port=port,
+        dashboard_host=dashboard_host,
+        dashboard_port=dashboard_port if dashboard else None,
         workers=workers,
         tls_cert=tls_cert,
         tls_key=tls_key,
         grpc_port=grpc_port,
+        ready=ready,
+    )
+
+
+@app.command(epilog="Example: roadworthy dashboard --port 8090")
+def dashboard(
+    *,
+    host: Annotated[str, typer.Option("--host", help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="the port; 0 takes a free one")] = 8090,
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045 - as above
+        typer.Option("--allow-host", help="a name under which it answers, too; may be repeated"),
+    ] = None,
+    tls_cert: Annotated[str, typer.Option("--tls-cert", help="the certificate (PEM); needs --tls-key")] = "",
+    tls_key: Annotated[str, typer.Option("--tls-key", help="the certificate's private key (PEM)")] = "",
+    project: ProjectFile = _DEFAULT_PROJECT,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is known of a project as web pages, until SIGTERM or Ctrl-C."""
+    from roadworthy.web.running import dashboard as shown  # noqa: PLC0415 - as above
+
+    def ready(address: str) -> None:
+        line = msgspec.json.encode({"address": address}).decode()
+        told({}, line if as_json else f"the dashboard is at {address}", as_json=False)
+
+    shown(
+        project,
+        host=host,
+        port=port,
+        allow_hosts=allow_host or (),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         ready=ready,
     )
 
@@ -166,6 +204,8 @@ def _text(found: WindowsView | WindowView) -> str:
         lines += [_line_of(judged), *_details(judged), ""]
     if found.same is not None:
         lines.append("judged again: the same" if found.same else "judged again: NOT THE SAME; see --json")
+    if found.why:
+        lines.append(found.why)
     return "\n".join(lines)
 
 

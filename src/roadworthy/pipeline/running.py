@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from roadworthy.adapters.keys import Keys
+from roadworthy.adapters.lake import RECORD
 from roadworthy.errors import Problem, RoadworthyError, StorageError
 from roadworthy.lifecycle.registry import Registry
 from roadworthy.protocols import Reporter, Source, Store, Trainer
@@ -26,7 +27,6 @@ __all__ = ["Records", "Run", "RunResult", "Told", "World"]
 
 R = TypeVar("R", bound=msgspec.Struct)
 
-RECORD = "record.json"
 
 Work = Callable[[Path, Digest], R]
 """What a stage does: fills a folder and gives the record that bears the digest."""
@@ -45,6 +45,8 @@ class World:
     trainers: Mapping[str, Trainer]
     keys: Keys
     reporter: Reporter
+    noted: Callable[[StageRow], None] | None = None
+    """Told of each stage's line of the table, once it is done."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,12 @@ class Run:
         record = self._record(name, key, kind) if reused else self._made(name, key, kind, work)
         before, after, summary = describe(record)
         seconds = time.perf_counter() - started
-        self.rows.append(
-            StageRow(
-                stage=name, before=before, after=after, summary=summary, seconds=seconds, reused=reused, digest=key
-            )
+        row = StageRow(
+            stage=name, before=before, after=after, summary=summary, seconds=seconds, reused=reused, digest=key
         )
+        self.rows.append(row)
+        if self.world.noted is not None:
+            self.world.noted(row)
         reporter.end(name, summary=_line(before, after, summary), reused=reused)
         return record
 

@@ -172,7 +172,17 @@ def _edge(requirement: Requirement, m: Measurement, verb: str) -> str:
     side = "at least" if (verb == "proves") == up else "at most"
     meaning = "which proves" if verb == "proves" else "which rules out"
     shown = quantity_beside(end, requirement.bound, m.unit)
-    return f"With {100 * m.confidence:.4g} % confidence it is {side} {shown}, {meaning} {wanted}."
+    return f"With {_sure(m.confidence)} confidence it is {side} {shown}, {meaning} {wanted}."
+
+
+def _sure(confidence: float) -> str:
+    """A confidence for people; one below certainty never reads as 100 %.
+
+    >>> _sure(0.95), _sure(0.9999997)
+    ('95 %', 'more than 99.99 %')
+    """
+    shown = f"{100 * confidence:.4g} %"
+    return "more than 99.99 %" if shown == "100 %" and confidence < 1 else shown
 
 
 def _verdict(

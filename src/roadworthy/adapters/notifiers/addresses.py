@@ -47,9 +47,20 @@ class DeclaredNotifier:
 
     def notify(self, key: str, title: str, body: str) -> None:
         """Send. UsageError for a variable that is not set, or an address of no service; else as AppriseNotifier."""
+        self._open().notify(key, title, body)
+
+    def takes_pictures(self) -> bool:
+        """Whether the service takes pictures; UsageError as in ``notify``."""
+        return self._open().takes_pictures()
+
+    def notify_with(self, key: str, title: str, body: str, pictures: Mapping[str, bytes]) -> None:
+        """As ``notify``, with PNG bytes by file name."""
+        self._open().notify_with(key, title, body, pictures)
+
+    def _open(self) -> AppriseNotifier:
         if self._opened is None:
             self._opened = AppriseNotifier(self._whole(), where=self._where)
-        self._opened.notify(key, title, body)
+        return self._opened
 
     def _whole(self) -> str:
         unset = [name for name in _VARIABLE.findall(self._address) if not self._environment.get(name)]

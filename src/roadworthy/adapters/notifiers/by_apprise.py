@@ -13,6 +13,7 @@ import logging
 import re
 import threading
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from roadworthy.errors import Problem, RoadworthyError, UsageError
@@ -47,7 +48,21 @@ class AppriseNotifier:
 
     def notify(self, key: str, title: str, body: str) -> None:
         """Send, within 20 s; RoadworthyError where the service did not take it, for whichever reason."""
+        self.notify_with(key, title, body, {})
+
+    def takes_pictures(self) -> bool:
+        """Whether the service takes attachments."""
+        return bool(getattr(self._service, "attachment_support", False))
+
+    def notify_with(self, key: str, title: str, body: str, pictures: Mapping[str, bytes]) -> None:
+        """As ``notify``, with PNG bytes by file name; RoadworthyError also where the service took the text alone."""
         import apprise  # noqa: PLC0415 - loaded already, by the constructor
+        from apprise.attachment.memory import AttachMemory  # noqa: PLC0415 - as above
+
+        attached = [
+            AttachMemory(content=png, name=name, mimetype="image/png")  # type: ignore[no-untyped-call]  # apprise's
+            for name, png in pictures.items()
+        ]
 
         with self._sending:
             _give_key(self._service, key)
@@ -58,6 +73,7 @@ class AppriseNotifier:
                 title=title,
                 notify_type=apprise.NotifyType.WARNING,
                 body_format=apprise.NotifyFormat.TEXT,
+                attach=attached or None,
                 interpret_escapes=False,
                 timeout=_DEADLINE_S,
             )

@@ -60,12 +60,16 @@ class FeedbackRead:
     changed: int
 
 
-def read_feedback(lake: Path, *, since: datetime | None = None, until: datetime | None = None) -> FeedbackRead:
+def read_feedback(
+    lake: Path, *, since: datetime | None = None, until: datetime | None = None, ids: Collection[str] = ()
+) -> FeedbackRead:
     """The latest label of each prediction, and how many minds were changed.
 
-    Of what came from ``since`` on and before ``until``.
+    Of what came from ``since`` on and before ``until``; with ``ids`` of these predictions only (empty id: of all labels
+    that name entity and time).
     """
-    rows = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, until).collect()
+    told = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, until)
+    rows = (told.filter(pl.col("id").is_in(list(ids))) if ids else told).collect()
     rows = rows.sort("at", "place", maintain_order=True)
     repeated = (pl.col("key") != "") & ~pl.struct("key", "place").is_first_distinct()
     once = rows.filter(~repeated)

@@ -3,7 +3,7 @@
 In: the registry's database, a notifier for each channel. Out: ``Delivered``. Laws: nothing is sent inside a
 transaction, so that judging never waits for a channel; a message is marked only after the channel took it; a channel
 that fails keeps no other from being served, and becomes an alert of its own; what a foreign notifier raises is told by
-its kind alone, for its words may quote the address.
+its kind alone, for its words may quote the address; a picture neither holds a message back for long nor loses it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from roadworthy.errors import RoadworthyError
 from roadworthy.lifecycle.alerts import outbox
 from roadworthy.lifecycle.alerts.messages import Message
 from roadworthy.lifecycle.alerts.outbox import Waiting
+from roadworthy.lifecycle.alerts.pictures import Draw, Pictures
 from roadworthy.lifecycle.alerts.store import AlertStore
 from roadworthy.lifecycle.transactions import Transactions
 from roadworthy.protocols import Clock, Notifier
@@ -54,10 +55,15 @@ def deliver(
     clock: Clock,
     *,
     most: int = 10,
+    draw: Draw | None = None,
 ) -> Delivered:
-    """Send what is due now, at most ``most`` messages; ``channels`` by their digests."""
+    """Send what is due now, at most ``most`` messages; ``channels`` by their digests.
+
+    ``draw`` makes pictures of alerts for channels that take them; without it, messages are text.
+    """
     with transactions.changing() as connection:
         due = outbox.claim(connection, store.project, channels, _now(clock), most=most)
+    pictures = Pictures.for_round(draw, due, {name: channel.notifier for name, channel in channels.items()})
     problems: dict[str, str] = {}
     took: set[str] = set()
     signals: list[Signal] = []
@@ -67,7 +73,7 @@ def deliver(
             with transactions.changing() as connection:
                 outbox.release(connection, store.project, [one], _now(clock))
             continue
-        problem = tried(channels[one.channel].notifier, one.message)
+        problem = tried(channels[one.channel].notifier, one.message, pictures)
         now_us = _now(clock)
         with transactions.changing() as connection:
             if problem:
@@ -90,10 +96,10 @@ def deliver(
     return Delivered(sent=sent, failed=len(problems), problems=named)
 
 
-def tried(notifier: Notifier, message: Message) -> str:
+def tried(notifier: Notifier, message: Message, pictures: Pictures | None = None) -> str:
     """Why the channel did not take it; empty where it did."""
     try:
-        notifier.notify(message.key, message.title, message.body)
+        (pictures or Pictures()).send(notifier, message)
     except RoadworthyError as error:
         return "; ".join([error.message, *map(str, error.problems)])
     except Exception as error:  # noqa: BLE001 - anybody's notifier: whatever it raises is kept as a failed attempt

@@ -20,10 +20,11 @@ import msgspec
 from roadworthy.lifecycle.alerts.runbook import Links, dashboard, look_first, runbook
 from roadworthy.records.alert import Alert, Notice, NoticeKind, Severity, Sighting
 
-__all__ = ["Message", "grouped", "shown_time", "test_message"]
+__all__ = ["Message", "grouped", "numbers_told", "shown_time", "test_message"]
 
 _LONGEST = 140
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BLOCK = re.compile(r"Alert (\d+): ")
 _HEADS = {
     NoticeKind.FIRED: "",
     NoticeKind.WORSE: "worse: ",
@@ -48,6 +49,15 @@ def grouped(project: str, notices: Sequence[Notice], links: Links) -> tuple[Mess
     for notice in notices:
         groups.setdefault((notice.kind, notice.alert.group), []).append(notice.alert)
     return tuple(_message(project, kind, group, alerts, links) for (kind, group), alerts in groups.items())
+
+
+def numbers_told(body: str) -> tuple[int, ...]:
+    r"""The numbers of the alerts that a message tells in full: a name from the data begins no block.
+
+    >>> numbers_told("Alert 3: drift\nAlert 4: no\n\nAlert 7: skew")
+    (3, 7)
+    """
+    return tuple(int(found[1]) for block in body.split("\n\n") if (found := _BLOCK.match(block)))
 
 
 def test_message(project: str, at_us: int) -> Message:

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, and_, func, select
 
 from roadworthy.lifecycle import schema
-from roadworthy.lifecycle.alerts.messages import Message
+from roadworthy.lifecycle.alerts.messages import Message, numbers_told
 
 __all__ = ["Backlog", "Waiting", "backlog", "channel_digest", "claim", "failed", "forget", "queue", "release", "sent"]
 
@@ -105,7 +105,7 @@ def claim(
         Waiting(
             channel=row["channel"],
             attempts=row["attempts"] + 1,
-            message=Message(key=row["key"], title=row["title"], body=row["body"]),
+            message=Message(key=row["key"], title=row["title"], body=row["body"], alerts=numbers_told(row["body"])),
         )
         for row in rows
     )

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Table, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select
 
 from roadworthy.errors import RegistryError, UnknownName
 from roadworthy.lifecycle import schema
@@ -22,11 +22,14 @@ __all__ = [
     "add_event",
     "add_silence",
     "all_alerts",
+    "count_past",
     "events",
     "known_signals",
     "newest_of",
+    "of_rule",
     "one_alert",
     "open_alerts",
+    "past_alerts",
     "put",
     "signal_key",
     "silences",
@@ -55,6 +58,27 @@ def all_alerts(connection: Connection, project: str, most: int) -> tuple[Alert, 
     table = schema.alerts
     wanted = select(table).where(table.c.project == project).order_by(table.c.number.desc()).limit(most)
     return tuple(_alert(row) for row in connection.execute(wanted).mappings())
+
+
+def past_alerts(connection: Connection, project: str, words: str, *, most: int, skip: int = 0) -> tuple[Alert, ...]:
+    """Alerts that are over, newest first, whose rule has ``words`` in it, whatever their case; all for no words."""
+    table = schema.alerts
+    wanted = select(table).where(*_past(project, words)).order_by(table.c.number.desc()).limit(most).offset(skip)
+    return tuple(_alert(row) for row in connection.execute(wanted).mappings())
+
+
+def count_past(connection: Connection, project: str, words: str) -> int:
+    """How many ``past_alerts`` there are."""
+    wanted = select(func.count()).select_from(schema.alerts).where(*_past(project, words))
+    return int(connection.execute(wanted).scalar() or 0)
+
+
+def of_rule(connection: Connection, project: str, rule: str, *, most: int) -> tuple[Alert, ...]:
+    """The newest alerts of one rule, newest first."""
+    table = schema.alerts
+    wanted = select(table).where(table.c.project == project, table.c.rule == rule)
+    found = connection.execute(wanted.order_by(table.c.number.desc()).limit(most)).mappings()
+    return tuple(_alert(row) for row in found)
 
 
 def one_alert(connection: Connection, project: str, number: int) -> Alert:
@@ -180,6 +204,12 @@ def add_silence(connection: Connection, silence: Silence) -> Silence:
     values = msgspec.structs.asdict(numbered)
     connection.execute(table.insert().values(**{("who" if name == "by" else name): v for name, v in values.items()}))
     return numbered
+
+
+def _past(project: str, words: str) -> tuple[ColumnElement[bool], ...]:
+    table = schema.alerts
+    here = (table.c.project == project, table.c.state == AlertState.RESOLVED)
+    return (*here, table.c.rule.icontains(words, autoescape=True)) if words else here
 
 
 def _next(connection: Connection, table: Table, project: str) -> int:

@@ -15,6 +15,7 @@ from roadworthy.records.alert import Alert
 
 __all__ = ["Links", "dashboard", "look_first", "runbook"]
 
+_NAMES = ("rule", "group", "number")
 _PAGE = "docs/monitoring.md"
 _FIRST = {
     "quality": "whether the labels of that window are right, then which slice fell, then what changed in the data",
@@ -34,7 +35,10 @@ _SECTIONS = {
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
-    """The project file's templates, empty where not given: ``{rule}``, ``{group}`` and ``{number}`` are filled in."""
+    """The project file's templates, empty where not given: ``{rule}``, ``{group}`` and ``{number}`` are filled in.
+
+    ``dashboard`` may be an address without them: where the dashboard answers.
+    """
 
     runbook: str = ""
     dashboard: str = ""
@@ -53,8 +57,14 @@ def runbook(alert: Alert, links: Links) -> str:
 
 
 def dashboard(alert: Alert, links: Links) -> str:
-    """Where it is drawn; empty where the project names no dashboard."""
-    return _filled(links.dashboard, alert) if links.dashboard else ""
+    """Where it is drawn; empty where the project names no dashboard.
+
+    An address without any of the names is where the dashboard answers: the alert's page is below it.
+    """
+    address = links.dashboard
+    if not address or any(f"{{{name}}}" in address for name in _NAMES):
+        return _filled(address, alert)
+    return f"{address.rstrip('/')}/alerts/{alert.number}"
 
 
 def _filled(template: str, alert: Alert) -> str:
