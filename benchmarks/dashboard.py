@@ -78,7 +78,7 @@ def places(project: Path) -> list[str]:
         f"/predictions/{'1':0>4}{'9':0>12}/0",
         "/alerts",
         "/alerts?page=9",
-        "/alerts/500",
+        "/alerts/2",
         "/versions",
         "/versions/1",
         "/runs",

@@ -284,7 +284,7 @@ def test_run_keeps_a_journal_that_agrees_with_its_version(finished: Path) -> Non
     """The session's project was run once, by ``api.run``."""
     from roadworthy import assembly  # noqa: PLC0415 - heavy, and only this test needs it
 
-    folder = runs_folder(finished)
+    folder = runs_folder(finished / ".roadworthy" / "lake")
     (name,) = run_ids(folder)[-1:]
     journal = read_journal(folder, name)
     opened = assembly.open_project(finished)

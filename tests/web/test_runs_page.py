@@ -69,6 +69,15 @@ def train(journal: RunJournal, steps: int) -> None:
         )
 
 
+@pytest.fixture
+def copied(copied: Path) -> Path:
+    """With the journal of its first run alone: other tests of the session ran the finished project again."""
+    folder = runs_folder(copied / ".roadworthy" / "lake")
+    for later in run_ids(folder)[:-1]:
+        shutil.rmtree(folder / later)
+    return copied
+
+
 def test_a_finished_run_is_told_as_its_version_and_its_rows_are(copied: Path) -> None:
     with looked_at(copied) as site:
         listed, version = runs(site), site.versions()[0]
@@ -93,7 +102,7 @@ def test_a_finished_run_is_told_as_its_version_and_its_rows_are(copied: Path) ->
 def test_a_run_without_its_journal_is_told_by_its_version(copied: Path) -> None:
     with looked_at(copied) as site:
         before = run(site, runs(site).rows[0].id)
-    shutil.rmtree(runs_folder(copied))
+    shutil.rmtree(runs_folder(copied / ".roadworthy" / "lake"))
     with looked_at(copied) as site:
         listed = runs(site)
         told = run(site, "version-1")
@@ -106,7 +115,8 @@ def test_a_run_without_its_journal_is_told_by_its_version(copied: Path) -> None:
 
 
 def test_a_lake_that_was_cleaned_leaves_the_run_readable(copied: Path) -> None:
-    shutil.rmtree(copied / ".roadworthy" / "lake")
+    for stage in set((copied / ".roadworthy" / "lake").iterdir()) - {runs_folder(copied / ".roadworthy" / "lake")}:
+        shutil.rmtree(stage)
     with looked_at(copied) as site:
         told = run(site, runs(site).rows[0].id)
     assert told.dropped is None
@@ -132,7 +142,10 @@ def test_a_failed_run_says_what_people_were_told(copied: Path) -> None:
 
 
 def test_a_run_on_its_way_is_told_as_far_as_it_is(copied: Path) -> None:
-    with looked_at(copied) as site, kept_journal(runs_folder(copied), "clicks", SilentReporter()) as journal:
+    with (
+        looked_at(copied) as site,
+        kept_journal(runs_folder(copied / ".roadworthy" / "lake"), "clicks", SilentReporter()) as journal,
+    ):
         train(journal, 30)
         listed = runs(site)
         told = run(site, journal.id)
@@ -164,7 +177,7 @@ def test_a_run_on_its_way_is_told_as_far_as_it_is(copied: Path) -> None:
 )
 def test_how_a_run_can_end_early(copied: Path, error: BaseException | None, state: RunState, sentence: str) -> None:
     journal = RunJournal(SilentReporter())
-    journal.open(runs_folder(copied), "clicks")
+    journal.open(runs_folder(copied / ".roadworthy" / "lake"), "clicks")
     train(journal, 3)
     if error is not None:
         journal.broke(error)
@@ -178,7 +191,7 @@ def test_how_a_run_can_end_early(copied: Path, error: BaseException | None, stat
 
 def test_many_runs_are_listed_by_the_page(copied: Path) -> None:
     """Finished ones are read once."""
-    folder = runs_folder(copied)
+    folder = runs_folder(copied / ".roadworthy" / "lake")
     (name,) = run_ids(folder)
     for turn in range(59):
         shutil.copytree(folder / name, folder / f"2020{turn // 28 + 1:02d}{turn % 28 + 1:02d}T000000Z-000000")
@@ -215,7 +228,7 @@ def test_from_the_list_to_a_run_and_why_rows_were_dropped(
     one.page.wait_for_url("**/runs/2*")
     assert one.page.locator(".run-stage h3").all_inner_texts() == list(STAGES)
     one.page.get_by_role("link", name="rows were set aside: why").click()
-    name = next(iter(run_ids(runs_folder(dash.folder))))
+    name = next(iter(run_ids(runs_folder(dash.folder / ".roadworthy" / "lake"))))
     told = run(dash.site, name)
     reason, count = next(iter(told.reasons.items()))
     table = one.page.locator("section[aria-labelledby=dropped] .pairs").first.inner_text()
@@ -225,7 +238,7 @@ def test_from_the_list_to_a_run_and_why_rows_were_dropped(
 
 
 def test_a_run_is_watched_while_it_goes_and_hostile_words_are_text(opened: Callable[..., Any], dash: Any) -> None:
-    folder = runs_folder(dash.folder)
+    folder = runs_folder(dash.folder / ".roadworthy" / "lake")
     journal = RunJournal(SilentReporter())
     journal.open(folder, "clicks")
     try:

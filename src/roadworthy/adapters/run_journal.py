@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -104,9 +104,9 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
         return first if isinstance(first, Started) else None
 
 
-def runs_folder(project: Path) -> Path:
-    """Where the journals of a project's runs lie; ``project`` is the folder of its file."""
-    return project.resolve() / ".roadworthy" / "runs"
+def runs_folder(lake: Path) -> Path:
+    """Where the journals of runs lie in a lake."""
+    return lake / "runs"
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -129,10 +129,11 @@ class RunJournal:
         """Begin a new journal in ``folder``, and let go of those that are too many."""
         try:
             self.id, self._handle = _fresh(folder)
-            _forget(folder, self.id)
         except OSError as error:
             self._give_up(error)
             return
+        with suppress(OSError):  # another run lets go of the same ones: what stays goes next time
+            _forget(folder, self.id)
         self._write(
             Started(
                 at_us=_now_us(),
@@ -242,7 +243,8 @@ class RunJournal:
         while not self._over.wait(_BEAT_S):
             handle = self._handle
             if handle is not None:
-                os.utime(handle)
+                with suppress(OSError):  # closed just now, or a disk that is away: the next beat tells
+                    os.utime(handle)
 
 
 @contextmanager

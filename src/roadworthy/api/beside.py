@@ -51,14 +51,18 @@ class Beside:
         pause = _FIRST_PAUSE_S
         while not self._ending.is_set():
             command = [sys.executable, "-m", self._module, given]
-            with subprocess.Popen(command, pass_fds=self._sockets) as process:  # noqa: S603 - a module of our own
-                lived = self._waited(process)
+            try:
+                with subprocess.Popen(command, pass_fds=self._sockets) as process:  # noqa: S603 - a module of our own
+                    lived = self._waited(process)
+                how = f"ended with {process.returncode}"
+            except OSError as error:  # no memory or no process left just now: that must not end the watching for good
+                lived, how = 0.0, f"could not be started ({error.strerror})"
             if self._ending.is_set():
                 return
-            told = f"roadworthy: the {self._name} ended with {process.returncode}, started again in {pause:g} s\n"
-            sys.stderr.write(told)
+            pause = _FIRST_PAUSE_S if lived > _LONG_S else pause
+            sys.stderr.write(f"roadworthy: the {self._name} {how}, started again in {pause:g} s\n")
             self._ending.wait(pause)
-            pause = _FIRST_PAUSE_S if lived > _LONG_S else min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _waited(self, process: subprocess.Popen[bytes]) -> float:
         """How long it lived: until it ended, or was told to."""

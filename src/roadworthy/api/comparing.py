@@ -58,7 +58,7 @@ def compare(
     >>> before = pl.DataFrame({"device": ["ios"] * 310 + ["web"] * 690})
     >>> after = pl.DataFrame({"device": ["ios"] * 40 + ["web"] * 960})
     >>> print(compare(before, after).changed[0].sentence)
-    device = ios fell from 31 % to 4 % (p = 2e-62, effect 0.27)
+    device = ios fell from 31 % to 4 % (p = 2e-62, effect 0.31)
     """
     old, new = _rows(reference), _rows(current)
     both = list(dict.fromkeys([*old.columns, *new.columns]))

@@ -174,13 +174,13 @@ def remarks(found: Inference) -> dict[str, str]:
 def run(
     project: Path | str = assembly.PROJECT_FILE, *, data: Any = None, reporter: Reporter | None = None
 ) -> RunOutcome:
-    """The seven stages, the verdict, ``report.html``, and the registration. ``.roadworthy/runs`` keeps its journal.
+    """The seven stages, the verdict, ``report.html``, and the registration. The lake keeps its journal.
 
     ``data`` (a Polars or pandas frame, or an Arrow table) takes the place of the declared source.
     """
     opened = assembly.open_project(project)
     source = None if data is None else frame_source(data)
-    with kept_journal(runs_folder(opened.folder), opened.spec.name, reporter or SilentReporter()) as journal:
+    with kept_journal(runs_folder(opened.settings.lake), opened.spec.name, reporter or SilentReporter()) as journal:
         with assembly.world(opened, journal, source=source) as world:
             result = run_pipeline(opened.spec, opened.standard, replace(world, noted=journal.stage))
         outcome = _reported(opened, result)

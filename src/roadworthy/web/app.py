@@ -175,17 +175,19 @@ class _Front:
             page=Page("error.html.j2", "This did not work", {}, status=status),
             section=section,
             person=person,
-            project=self._desk.site.name,
+            project="" if isinstance(error, _Refused) else self._desk.site.name,
             banner=None,
             now_us=self._desk.site.now_us(),
-            path=_own_path(request),
+            path=_own(_own_path(request)),
             said="",
         )
         return Response(text, status_code=status, media_type="text/html; charset=utf-8")
 
     @staticmethod
     def _cookie(response: Response, request: Request, name: str, value: str) -> None:
-        response.set_cookie(name, value, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        # lax: whoever follows an alert's link from a chat or a mail is signed in. No GET changes anything, and a POST
+        # has to come from a page of ours besides (Guards.own_page).
+        response.set_cookie(name, value, httponly=True, samesite="lax", secure=request.url.scheme == "https")
 
 
 class _SignInFirst(Exception):
@@ -240,7 +242,10 @@ async def _form(request: Request) -> dict[str, str]:
                 raise HTTPException(413)
     except ClientDisconnect as error:
         raise HTTPException(400) from error
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200))
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200))
+    except ValueError as error:  # too many fields
+        raise HTTPException(400) from error
 
 
 def _own_path(request: Request) -> str:

@@ -105,6 +105,6 @@ def _per_cent(share: float | None) -> str:
     """A share for people.
 
     >>> _per_cent(0.1234), _per_cent(None), _per_cent(0.00012)
-    ('12.3 %', '–', '0.012 %')
+    ('12.3 %', '–', '0.0120 %')
     """
     return wording.NOTHING if share is None else f"{wording.number(100 * share)} %"

@@ -18,7 +18,7 @@ from roadworthy.records.window import Judged
 from roadworthy.stages.watching.whole import Asked, judged_window
 from roadworthy.standard import Requirement
 
-__all__ = ["Again", "judged_again"]
+__all__ = ["Again", "as_before", "judged_again", "readings_gone", "with_readings_of"]
 
 _GONE = (
     "The readings of the servers in this window are gone: they are kept for four weeks. What they showed is taken from "
@@ -37,9 +37,8 @@ class Again(NamedTuple):
 
 def judged_again(before: Judged, asked: Asked, oldest_us: int | None) -> Again:
     """Judge once more. ``oldest_us`` is when the oldest reading that is kept was taken, None where none is."""
-    if asked.inputs != before.inputs and _gone(before, asked, oldest_us):
-        kept = replace(asked, sight=replace(asked.sight, operations=_Kept(before.measurements)))
-        after = judged_window(kept).judged
+    if readings_gone(before, asked, oldest_us):
+        after = judged_window(with_readings_of(before, asked)).judged
         if _apart(before, asked) <= {"readings"}:
             after = msgspec.structs.replace(after, inputs=before.inputs, parts=before.parts)
         return Again(before, after, _GONE)
@@ -52,6 +51,21 @@ def judged_again(before: Judged, asked: Asked, oldest_us: int | None) -> Again:
     if more:
         said.append(f"the log has {abs(more):,} rows {'more' if more > 0 else 'fewer'} in this window than then")
     return Again(before, after, "; ".join(said))
+
+
+def readings_gone(before: Judged, asked: Asked, oldest_us: int | None) -> bool:
+    """Whether the window was judged by readings that are no longer kept."""
+    return asked.inputs != before.inputs and _gone(before, asked, oldest_us)
+
+
+def with_readings_of(before: Judged, asked: Asked) -> Asked:
+    """The same, with what operations showed when the window was judged."""
+    return replace(asked, sight=replace(asked.sight, operations=_Kept(before.measurements)))
+
+
+def as_before(before: Judged, asked: Asked) -> bool:
+    """Whether all but the readings is as it was; nobody can tell of a window of edition 0."""
+    return bool(before.parts) and _apart(before, asked) <= {"readings"}
 
 
 def _apart(before: Judged, asked: Asked) -> set[str]:

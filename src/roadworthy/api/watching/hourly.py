@@ -1,6 +1,6 @@
 """Hours that are over, taken in once each: volume, latency, errors and reports, as charts in the registry.
 
-In: traffic, readings of servers, the time. Out: ``Trends`` and signals, in one transaction for all hours that are over.
+In: traffic, readings of servers, the time. Out: ``Trends`` and signals, in one transaction for up to a day of hours.
 Laws: an hour is taken in once, by whichever monitor; looked at every hour or all at once after a pause, the charts are
 the same; an hour for which nobody read a server has no latency, and no hour is left out.
 """
@@ -16,6 +16,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from roadworthy.api.watching.asking import Watch
+from roadworthy.api.watching.revising import of_the_monitor
 from roadworthy.api.watching.servers import readings_of
 from roadworthy.api.watching.traffic import Traffic
 from roadworthy.api.watching.versions import Answerers
@@ -33,14 +34,16 @@ from roadworthy.records.project import Task
 from roadworthy.records.reading import Reading
 from roadworthy.records.window import Place
 from roadworthy.stages.watching.reporting import reports_signal
-from roadworthy.stages.watching.trends import HOURS_KEPT, Hour, Trends, stepped_on
+from roadworthy.stages.watching.trends import HOURS_KEPT, Hour, Trends, hour_title, stepped_on
 from roadworthy.stages.watching.whole import allotment_for
 
-__all__ = ["Hourly", "trends_of"]
+__all__ = ["Hourly", "going", "trends_of"]
 
 _HOUR_S, _HOUR_US = 3_600, 3_600_000_000
 _CURSOR = "trends"
 _CONFIDENCE = 0.95
+_AT_ONCE = 24
+"""Hours of which rows, labels and readings are in memory together."""
 
 
 class Hourly:
@@ -65,12 +68,22 @@ class Hourly:
             if first_s is None or first_s >= until_s:
                 self._last_s = trends.hours[-1].at_s if trends.hours else None
                 return 0
-            readings = readings_of(connection, self._project, first_s * 1_000_000, until_s * 1_000_000)
+        for begin_s in range(first_s, until_s, _AT_ONCE * _HOUR_S):
+            self._day(begin_s, min(begin_s + _AT_ONCE * _HOUR_S, until_s), until_s, now_us)
+        return (until_s - first_s) // _HOUR_S
+
+    def _day(self, first_s: int, end_s: int, until_s: int, now_us: int) -> None:
+        """Take in the hours up to ``end_s``; of those before the last of all only alarms are told."""
+        with self._transactions.reading() as connection:
+            trends = trends_of(connection, self._project)
+            readings = readings_of(connection, self._project, first_s * 1_000_000, end_s * 1_000_000)
+        if trends.hours and trends.hours[-1].at_s >= first_s:  # another monitor was first
+            return
         watched = self._versions.in_service()
         allotment = allotment_for(watched, float(_HOUR_S))
         reported = watched.contract.task is not Task.REGRESSION
         taken, signals = trends, list[Signal]()
-        for hour in self._hours(first_s, until_s, readings):
+        for hour in self._hours(first_s, end_s, readings):
             taken, said = stepped_on(taken, hour, per_hour=_rate(allotment, Family.OPERATIONS))
             if reported:
                 said += (reports_signal(taken.hours, per_hour=_rate(allotment, Family.FEEDBACK)),)
@@ -79,9 +92,8 @@ class Hourly:
         with self._transactions.changing() as connection:
             if trends_of(connection, self._project) == trends:  # else another monitor was first
                 _keep(connection, self._project, taken)
-                self._alerts.apply(connection, signals, self._policy, now_us)
+                self._alerts.apply(connection, (*signals, going(end_s)), self._policy, now_us)
         self._last_s = taken.hours[-1].at_s
-        return (until_s - first_s) // _HOUR_S
 
     def _first(self, trends: Trends, until_s: int) -> int | None:
         """The first hour that was not taken in; None where there was no row yet."""
@@ -94,14 +106,20 @@ class Hourly:
     def _hours(self, first_s: int, until_s: int, readings: tuple[Reading, ...]) -> Iterator[Hour]:
         first_us, until_us = first_s * 1_000_000, until_s * 1_000_000
         rows = {int(at): (rows, decided) for at, rows, decided in self._traffic.hours(first_us, until_us).iter_rows()}
-        told = _told(self._traffic.labelled_since(first_us, until_us))
         seen = _seen(readings, first_s, until_s)
         for at_s in range(first_s, until_s, _HOUR_S):
             number = at_s // _HOUR_S
+            # hour by hour: a label that is said otherwise later counts in both hours, whenever they are taken in
+            told = _told(self._traffic.labelled_since(number * _HOUR_US, (number + 1) * _HOUR_US))
             wrong, right = told.get(number, (0, 0))
             count, decided = rows.get(number, (0, 0))
             latency, errors = seen.get(at_s, (None, None))
             yield Hour(at_s, count, decided, wrong, right, latency, errors)
+
+
+def going(end_s: int, fault: str = "") -> Signal:
+    """Whether the charts by the hour get on."""
+    return of_the_monitor("monitor:hours", fault, end_s * 1_000_000, hour_title(end_s))
 
 
 def trends_of(connection: Connection, project: str) -> Trends:

@@ -30,20 +30,19 @@ class Latecomers(msgspec.Struct, frozen=True):
 
     @property
     def late(self) -> Late:
-        """What is new."""
-        return Late(
-            sum(self.found.values()) - sum(min(self.told.get(k, 0), n) for k, n in self.found.items()), self.among
-        )
+        """What is new, among what."""
+        known = sum(self.found.values())
+        return Late(known - sum(min(self.told.get(k, 0), n) for k, n in self.found.items()), self.among, known)
 
 
 def late_rows(transactions: Transactions, traffic: Traffic, project: str, series: str) -> Latecomers:
-    """The rows of the last windows (64, of half a million rows): how many were judged then, and are there now."""
+    """The rows of the last windows (64, half a million rows, at least one): judged then, and there now."""
     with transactions.reading() as connection:
         windows = kept_windows.sizes(connection, project, series, newest=_MOST_WINDOWS)
         words = cursors.cursor(connection, project, f"late:{series}")
     told = msgspec.json.decode(words or "{}", type=dict[str, int])
     rows = 0
-    while windows and sum(one.rows for one in windows) > _MOST_ROWS:
+    while len(windows) > 1 and sum(one.rows for one in windows) > _MOST_ROWS:
         windows = windows[1:]
     found: dict[str, int] = {}
     counts = traffic.counts([one.after for one in windows], [one.until for one in windows])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from roadworthy.api.watching.again import Again, judged_again
 from roadworthy.api.watching.asking import Asking, Watch, sketched
-from roadworthy.api.watching.hourly import Hourly
+from roadworthy.api.watching.hourly import Hourly, going
 from roadworthy.api.watching.latecomers import Latecomers, late_rows, told_late
 from roadworthy.api.watching.remembered import Looked, Memory, continued, note_looks, remember, remembered
 from roadworthy.api.watching.revising import Revising, of_the_monitor
@@ -35,6 +35,7 @@ from roadworthy.stages.watching.whole import Found, judged_window, late_of
 
 __all__ = ["Monitor", "Ticked", "Watch"]
 
+_HOUR_S, _HOUR_US = 3_600, 3_600_000_000
 _MOST_PLACES = 200_000
 _MOST_AHEAD, _MOST_TOGETHER = 1_024, 256
 _WINDOWS = "monitor:windows"
@@ -83,8 +84,21 @@ class Monitor:
         behind = behind or bool(windows)
         revised = () if behind else self._revised(now_us, watermark_us)
         if not behind:
-            self._hourly.look(now_us, watermark_us)
+            self._hours(now_us, watermark_us)
         return Ticked(tuple(judged), revised, behind)
+
+    def _hours(self, now_us: int, watermark_us: int) -> None:
+        """The charts by the hour; where they break, people are told, and the hours wait."""
+        try:
+            self._hourly.look(now_us, watermark_us)
+        except RegistryError:
+            raise
+        except Exception as error:
+            fault = f"The charts by the hour could not go on, and wait: {told_of(error)}"
+            with self._transactions.changing() as connection:
+                signal = going(watermark_us // _HOUR_US * _HOUR_S, fault)
+                self._alerts.apply(connection, (signal,), self._policy, now_us)
+            raise
 
     def again(self, number: int, revision: int | None = None) -> Again:
         """A past window as it was judged, and as it comes out now from the same rows and labels."""
@@ -163,8 +177,8 @@ class Monitor:
             found = judged_window(replace(asked, looks=looks))
             done.append(found)
             standing = {*asked.standing, *(one.rule for signals in said for one in signals)}
-            going = of_the_monitor(_WINDOWS, "", asked.window.until.at_us, asked.window.title)
-            said.append(tuple(one for one in (*found.signals, going) if worth_hearing(one, standing)))
+            gets_on = of_the_monitor(_WINDOWS, "", asked.window.until.at_us, asked.window.title)
+            said.append(tuple(one for one in (*found.signals, gets_on) if worth_hearing(one, standing)))
             if len(asked.sight.backs) > 1:
                 turns[asked.window.number] = Looked(1, now_us)
         with self._transactions.changing() as connection:
@@ -202,8 +216,8 @@ class Monitor:
             told_late(connection, self._project, self._cut.series, late)
             if len(asked.sight.backs) > 1 and not found.judged.counts["labelled"]:
                 note_looks(connection, self._project, self._cut.series, {window.number: Looked(1, now_us)})
-            going = of_the_monitor(_WINDOWS, "", window.until.at_us, window.title)
-            self._alerts.apply(connection, (*found.signals, going), self._policy, now_us)
+            gets_on = of_the_monitor(_WINDOWS, "", window.until.at_us, window.title)
+            self._alerts.apply(connection, (*found.signals, gets_on), self._policy, now_us)
         return found.judged
 
     def _revised(self, now_us: int, known_by_us: int) -> tuple[Judged, ...]:

@@ -19,7 +19,7 @@ from roadworthy.measures.sketches import CategorySketch, NumberSketch, Reference
 
 __all__ = ["Looked", "Memory", "continued", "looked", "note_looks", "remember", "remembered"]
 
-_REMEMBERED = 1_024
+_REMEMBERED = 4_096
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -113,10 +113,10 @@ def looked(connection: Connection, project: str, series: str) -> dict[int, Looke
 
 
 def note_looks(connection: Connection, project: str, series: str, more: Mapping[int, Looked]) -> None:
-    """Remember these as well; those of long ago are looked at no more."""
+    """Remember these as well, and forget those that were longest not looked at; labels may be of windows long ago."""
     if not more:
         return
     found = {**looked(connection, project, series), **more}
-    newest = max(found)
-    kept = {str(number): one for number, one in sorted(found.items()) if number > newest - _REMEMBERED}
+    newest = sorted(found, key=lambda number: (found[number].at_us, number))[-_REMEMBERED:]
+    kept = {str(number): found[number] for number in sorted(newest)}
     cursors.set_cursor(connection, project, f"looked:{series}", msgspec.json.encode(kept).decode())

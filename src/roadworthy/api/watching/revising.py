@@ -16,6 +16,7 @@ import msgspec
 import polars as pl
 from sqlalchemy import Connection
 
+from roadworthy.api.watching.again import as_before, readings_gone, with_readings_of
 from roadworthy.api.watching.asking import Asking, Watch
 from roadworthy.api.watching.late import block_ends, by_window, oldest, stream, worth_a_look
 from roadworthy.api.watching.remembered import Looked, looked, note_looks
@@ -111,16 +112,22 @@ class Revising:
         with self._transactions.reading() as connection:
             before = kept_windows.judged(connection, self._project, self._series, summary.number)
             turn = _turn(before, looked(connection, self._project, self._series))
+            oldest_us = cursors.oldest_reading(connection, self._project)
         asked = self._asking.asked(before.window, now_us, known_by_us, version=before.version)
-        if asked.inputs == before.inputs:  # these labels were judged before: the monitor was killed, or they repeat
+        gone, same = readings_gone(before, asked, oldest_us), asked.inputs == before.inputs
+        if gone:  # labels that come after four weeks take nothing away
+            asked = with_readings_of(before, asked)
+            same = same or as_before(before, asked)
+        if same:  # these labels were judged before: the monitor was killed, or they repeat
             return None
         sight = replace(asked.sight, turn=turn, title=f"{before.window.title}.{before.revision + 1}")
         found = judged_window(replace(asked, revision=before.revision + 1, sight=sight, late=late_of(before)))
         judged = msgspec.structs.replace(found.judged, shifts=before.shifts)
+        signals = tuple(one for one in found.signals if not (gone and one.group == "operations"))  # told long ago
         summarised = msgspec.structs.replace(found.summary, moved=summary.moved)
         with self._transactions.changing() as connection:
             kept_windows.add(connection, judged, summarised, None)
-            self._alerts.apply(connection, found.signals, self._policy, now_us)
+            self._alerts.apply(connection, signals, self._policy, now_us)
         return judged
 
     def _look_back(self, number: int, now_us: int, known_by_us: int) -> dict[int, _Back]:
@@ -145,7 +152,7 @@ class Revising:
     ) -> tuple[Signal, ...]:
         """Whether decisions have begun to be wrong more often, seen label by label in the order in which they came."""
         seen, name = f"erred:{self._series}", f"errors:{self._series}"
-        seen_us = int(cursors.cursor(connection, self._project, seen) or 0)
+        seen_us, words = self._stream(connection)
         told = fresh.filter(
             pl.col("_decision").is_not_null(),
             pl.col("_label").is_not_null(),
@@ -153,7 +160,6 @@ class Revising:
         )
         if watched is None or not told.height or watched.contract.task is Task.REGRESSION:
             return ()
-        words = cursors.cursor(connection, self._project, name)
         state = msgspec.json.decode(words, type=Adwin) if words else stream(watched, told)
         errors = told.select(pl.col("_decision") != pl.col("_label")).to_series().cast(pl.Int64).to_numpy()
         state, changes = updated(state, errors)
@@ -161,6 +167,13 @@ class Revising:
         cursors.set_cursor(connection, self._project, seen, str(known_by_us))
         source = f"labels until {moment(known_by_us):%Y-%m-%d %H:%M:%S}"
         return (errors_signal(changes, state, len(errors), rule="errors_rise", at_us=known_by_us, source=source),)
+
+    def _stream(self, connection: Connection) -> tuple[int, str]:
+        """The project's stream: until when it has seen labels, and its state, also where windows are cut otherwise."""
+        names = dict.fromkeys([self._series, *kept_windows.series(connection, self._project)])
+        ends = {one: int(cursors.cursor(connection, self._project, f"erred:{one}") or 0) for one in names}
+        newest = max(ends, key=ends.__getitem__)
+        return ends[newest], cursors.cursor(connection, self._project, f"errors:{newest}")
 
 
 @contextmanager

@@ -44,6 +44,8 @@ SLACK = 0.5
 LEAST_POINTS = 336
 """Two weeks of hours: fewer do not tell a Monday from a change."""
 _FULL_WEEKS = 8
+_LEAST_PAIRS = 48
+"""Neighbouring hours below which nothing is known of their dependence."""
 _OVERSHOOT = 1.166
 _HOUR_S, _WEEK_HOURS = 3600.0, 168
 _KEPT = 1024
@@ -91,21 +93,23 @@ def calibrated(at_s: Floats, values: Floats, *, logs: bool = False, flat: bool =
         )
     design = _design(np.arange(_WEEK_HOURS), full=len(series) >= _FULL_WEEKS * _WEEK_HOURS)
     used = design[_slots(times)]
-    effects, *_ = np.linalg.lstsq(used, series, rcond=None)
-    residuals = np.round(series - used @ effects, _DIGITS)
+    middle = float(series.mean())  # of an hour that was never there the mean is expected, not 0
+    effects, *_ = np.linalg.lstsq(used, series - middle, rcond=None)
+    residuals = np.round(series - middle - used @ effects, _DIGITS)
     next_to = np.isclose(np.diff(times), _HOUR_S)
-    before, after = residuals[:-1][next_to], residuals[1:][next_to]
-    power = float(before @ before)
-    dependence = float(np.clip(before @ after / power, 0.0, 0.95)) if power else 0.0
+    before, after = residuals[:-1], residuals[1:]
+    power = float(before[next_to] @ before[next_to]) if next_to.sum() >= _LEAST_PAIRS else 0.0
+    dependence = float(np.clip(before[next_to] @ after[next_to] / power, 0.0, 0.95)) if power else 0.0
+    alone = after * math.sqrt(1 - dependence**2)  # after a gap, as ``stepped`` has it
     free = np.linalg.matrix_rank(used) / len(series)
-    innovations = (after - dependence * before) * math.sqrt((1 + free) / (1 - free))
+    innovations = np.where(next_to, after - dependence * before, alone) * math.sqrt((1 + free) / (1 - free))
     if not len(innovations) or (float(np.ptp(innovations)) == 0.0 and not flat):
         raise DataError("the past values do not vary beyond their pattern, so nothing says what a deviation is")
     ranked = np.sort(innovations)
     if len(ranked) > _KEPT:
         ranked = np.quantile(ranked, np.linspace(0, 1, _KEPT))
     return Baseline(
-        pattern=tuple((design @ effects).tolist()),
+        pattern=tuple((middle + design @ effects).tolist()),
         dependence=dependence,
         scores=tuple(ranked.tolist()),
         points=len(innovations),

@@ -174,7 +174,8 @@ def _taken(chart: Chart, kind: _Kind, hour: Hour) -> Chart:
     if chart.baseline is None or chart.state is None or value is None:
         return chart
     state = stepped(chart.baseline, chart.state, float(hour.at_s), value, sides=kind.sides)
-    beyond = value - usual_at(chart.baseline, float(hour.at_s))
+    near = [usual_at(chart.baseline, float(hour.at_s + shift)) for shift in (-_HOUR_S, 0, _HOUR_S)]
+    beyond = value - min(max(value, min(near)), max(near))  # when clocks are changed, an hour is as the next one was
     if state.upper == 0 and state.lower == 0:
         return msgspec.structs.replace(chart, state=state, since_s=0, moved=0.0, hours=0)
     return msgspec.structs.replace(

@@ -47,10 +47,11 @@ _T = TypeVar("_T")
 
 
 class Late(NamedTuple):
-    """Rows that came too late for the windows that they belong to, and how many rows these windows have."""
+    """Rows that came too late, told with this window, among the rows of the last windows; ``known``: told or not."""
 
     rows: int = 0
     among: int = 0
+    known: int = 0
 
 
 _IN_TIME = Late()
@@ -156,7 +157,7 @@ def judged_window(asked: Asked) -> Found:
 
 def _of_scores(asked: Asked, have: int) -> Signal:
     """One word on rows without a score, which are left out of everything that a score is needed for."""
-    rows = answered_by(asked.rows, asked.watched.title).height if asked.rows.height else 0
+    rows = _own(asked)
     lacking = rows - have
     if not lacking or not any(one.count for one in asked.watched.scores.scores):
         return _check("scores", asked)
@@ -196,19 +197,19 @@ def _late_words(late: Late) -> str:
 
 def _of_late_rows(asked: Asked) -> tuple[Signal, ...]:
     """Whether so many rows come after their window was judged that it matters; a revision is no news of that."""
-    rows, among = asked.late
+    rows, among, known = asked.late
     if not among or asked.looks is None:
         return ()
-    share = rows / among
+    share = known / among  # a few of every window are as many as all at once
     return (
         Signal(
             rule="late_rows",
-            word=Word.ALARM if share > _MOST_LATE else Word.CLEAR,
+            word=Word.ALARM if rows and share > _MOST_LATE else Word.CLEAR,
             at_us=asked.sight.at_us,
             source=asked.sight.title,
             group="operations",
             sentence=_late_words(asked.late),
-            evidence={"rows": rows, "among": among, "value": share, "bound": _MOST_LATE},
+            evidence={"rows": rows, "known": known, "among": among, "value": share, "bound": _MOST_LATE},
             look_first="`settle_s` under [monitor]: raise it above the time that a row takes to the log; the server's "
             "clock; whether a worker's log was held up",
         ),
@@ -266,11 +267,16 @@ def _speaking(watched: Watched, standing: Mapping[str, int]) -> Watched:
     return replace(watched, plan=msgspec.structs.replace(watched.plan, requirements=kept))
 
 
+def _own(asked: Asked) -> int:
+    """How many rows the version answered; where there are none, no check has shown that it works."""
+    return answered_by(asked.rows, asked.watched.title).height if asked.rows.height else 0
+
+
 def _check(part: str, asked: Asked, fault: str = "") -> Signal:
     """Whether a part of the monitor's own work came to its end."""
     return Signal(
         rule=f"monitor:{part}",
-        word=Word.BROKEN if fault else Word.CLEAR,
+        word=Word.BROKEN if fault else Word.CLEAR if _own(asked) else Word.UNKNOWN,
         at_us=asked.sight.at_us,
         source=asked.sight.title,
         group="monitor",

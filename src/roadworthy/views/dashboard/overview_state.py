@@ -26,6 +26,7 @@ from roadworthy.views.dashboard.spans import instant_words
 __all__ = ["Facts", "State", "no_champion", "no_version", "state_of"]
 
 _STALE_WINDOWS = 3
+_LEAST_US = 3_600_000_000
 _LONG = 200
 _FIGURES = re.compile(r" \(p = ")
 """Where a sentence goes on with figures that the alert itself shows."""
@@ -132,7 +133,8 @@ def _quiet(known: Facts) -> State:
         said = f"{title} serves and no alert fires, but its newest window ({_when(window)}) misses {shown}"
         return _state("open", "Look at it", said, known)
     silent_us = known.now_us - window.window.until.at_us
-    if known.length_s and silent_us > _STALE_WINDOWS * known.length_s * 1_000_000:
+    length_us = known.length_s * 1_000_000 or max(window.window.until.at_us - window.window.after.at_us, _LEAST_US)
+    if silent_us > _STALE_WINDOWS * length_us:  # windows cut by rows: as the newest one lasted
         since = instant_words(window.window.until.at_us)
         said = f"{title} is well as far as is known, but it has had no traffic since {since}"
         return _state("open", "No traffic", said, known)

@@ -13,7 +13,10 @@ import msgspec
 
 from roadworthy.errors import Problem, UsageError
 
-__all__ = ["SPANS", "Span", "instant_words"]
+__all__ = ["LATEST_US", "SPANS", "Span", "instant_words"]
+
+LATEST_US = 253_370_764_800_000_000
+"""The first instant of the year 9999: no later one can be told in every zone."""
 
 SPANS = {
     "1h": ("last hour", 3_600),
@@ -90,4 +93,8 @@ def _instant(text: str, name: str) -> int:
     except ValueError as error:
         problem = Problem(text[:60], where=name, expected="a time such as 2026-03-02T10:00:00Z")
         raise UsageError(f"{name} is no time", problems=[problem]) from error
-    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1e6)
+    at_us = int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1e6)
+    if not 0 <= at_us <= LATEST_US:
+        problem = Problem(text[:60], where=name, expected="a time from 1970-01-02 to the year 9998")
+        raise UsageError(f"{name} is outside of what can be logged", problems=[problem])
+    return at_us

@@ -75,12 +75,12 @@ def _done(desk: Desk, asked: Asked, action: str, which: str) -> Answer:
         refused = {"action": action, "message": error.message, "problems": _problems(error), "typed": dict(form)}
         return _again(desk, asked, refused)
     place = asked.place.get(_ABOUT, "") or form.get(_ABOUT, "")
-    return Moved(f"/alerts/{place}" if place.isdecimal() else "/alerts", _DONE[action].format(which))
+    return Moved(f"/alerts/{place}" if _is_number(place) else "/alerts", _DONE[action].format(which))
 
 
 def _again(desk: Desk, asked: Asked, refused: Mapping[str, Any]) -> Page:
     place = asked.place.get(_ABOUT, "") or asked.form.get(_ABOUT, "")
-    if place.isdecimal():
+    if _is_number(place):
         return _one_page(desk, asked, int(place), refused)
     return _list_page(desk, asked, refused)
 
@@ -122,9 +122,13 @@ def _problems(error: RoadworthyError) -> tuple[str, ...]:
 
 def _number(asked: Asked) -> int:
     text = asked.place[_ABOUT]
-    if not text.isdecimal() or len(text) > 12:
+    if not _is_number(text):
         raise UsageError(f"{text[:40]!r} is no number of an alert", next_step="open /alerts, which lists them")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 12
 
 
 def _turn(asked: Asked) -> int:

@@ -13,7 +13,7 @@ _MOST = 2**62
 
 def _page(desk: Desk, asked: Asked) -> Page:
     series, number = asked.place["series"], asked.place["number"]
-    if not (number.isascii() and number.isdecimal() and int(number) < _MOST):
+    if not (number.isascii() and number.isdecimal() and len(number) < 19 and int(number) < _MOST):
         raise UnknownName("window", f"{series}/{number}"[:200], [], next_step="start from the overview")
     view = window_of(desk.site, series, int(number))
     return Page("window.html.j2", f"Window {view.series}/{view.number}", {"view": view})

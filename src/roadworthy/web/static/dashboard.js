@@ -6,7 +6,8 @@
 
   const busy = () => {
     const active = document.activeElement;
-    return document.hidden || (active && active.matches("input, textarea, select")) || document.querySelector("dialog[open]");
+    const typed = [...document.querySelectorAll("input:not([type=hidden]), textarea")].some((one) => one.value !== one.defaultValue);
+    return document.hidden || typed || (active && active.matches("input, textarea, select")) || document.querySelector("dialog[open]");
   };
 
   const swap = (text) => {
@@ -43,6 +44,7 @@
         tell("the dashboard does not answer; these figures are old");
       }
     }
+    else if (!document.hidden) tell("waits while a field is in use; these figures are old");
     if (seconds() > 0) setTimeout(again, seconds() * 1000);
   };
 

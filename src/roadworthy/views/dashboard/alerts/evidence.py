@@ -84,7 +84,7 @@ def brief(sighting: Sighting) -> str:
     """The figure of an alarm in a few words: value and bound, else effect, else how it is.
 
     >>> brief(Sighting(source="1 h/3", at_us=1, sentence="", evidence={"value": 0.75, "bound": 0.8}))
-    '0.75 (bound 0.8)'
+    '0.750 (bound 0.800)'
     """
     evidence = sighting.evidence
     value, bound, effect = (_number(evidence.get(name)) for name in ("value", "bound", "effect"))

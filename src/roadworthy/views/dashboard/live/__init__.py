@@ -24,6 +24,7 @@ from roadworthy.views.dashboard.live.figures import Figures, figures_of
 from roadworthy.views.dashboard.live.over_time import Steps, steps_of
 from roadworthy.views.dashboard.live.servers import Server, State, servers_of
 from roadworthy.views.dashboard.pictures import Picture
+from roadworthy.views.dashboard.requirement_cells import standard_of
 from roadworthy.views.dashboard.site import Site
 from roadworthy.views.dashboard.spans import Span
 
@@ -104,21 +105,23 @@ def live(site: Site, span: Span, server: str = "") -> Live | None:
         first_us = min(first for first, _ in known.values())
         readings = cursors.readings(connection, site.name, last_us - _HOUR_US - _BEFORE_US, last_us)
         begin_us = max(span.since_us, first_us - 1)
-        steps = steps_of(site, connection, begin_us, _end(span, last_us), known, server=server)
+        steps = steps_of(site, connection, begin_us, _end(span, last_us, now_us), known, server=server)
     hour = traffic_of(readings, after_us=last_us - _HOUR_US, until_us=last_us)
     every = servers_of(readings, hour.blocks, known, now_us)
     shown = tuple(one for one in every if one.state is not State.GONE)
-    required = _required(site.standard)
+    champion = site.champion()
+    required = _required(site.standard if champion is None else standard_of(site, champion)[0])
     counted = {one.address for one in shown if not server or one.address == server} or {server}
     own = _only(hour, counted)
     judged = _judged(required, own, now_us)
-    state = _state([one for one in shown if one.address in counted], judged)
+    asked = tuple(one for one in shown if one.address in counted)
+    state = _state(list(asked), judged)
     return Live(
         badge=_BADGES[state],
-        sentence=_sentence(state, shown, judged),
-        look_first=_look_first(state, shown),
-        since_us=_since(state, shown),
-        heard_us=max((one.heard_us for one in shown), default=0),
+        sentence=_sentence(state, asked, judged),
+        look_first=_look_first(state, asked),
+        since_us=_since(state, asked),
+        heard_us=max((one.heard_us for one in asked), default=0),
         servers=shown,
         gone=tuple(one for one in every if one.state is State.GONE),
         now=_now(own, last_us),
@@ -130,9 +133,13 @@ def live(site: Site, span: Span, server: str = "") -> Live | None:
     )
 
 
-def _end(span: Span, last_us: int) -> int:
-    """A span that follows the clock ends with it; the clock of whoever reads may be behind the monitor's."""
-    return max(span.until_us, last_us) if span.chosen else span.until_us
+def _end(span: Span, last_us: int, now_us: int) -> int:
+    """A span that follows the clock ends with it; the clock of whoever reads may be behind the monitor's.
+
+    No span ends after both: of the future there are no readings, and it may be thousands of steps long.
+    """
+    newest_us = max(now_us, last_us)
+    return newest_us if span.chosen else min(span.until_us, newest_us)
 
 
 def _required(standard: Standard) -> tuple[Requirement, ...]:
@@ -178,7 +185,8 @@ def _state(servers: list[Server], judged: tuple[RequirementRow, ...]) -> str:
         return "partly" if State.UP in states else "down"
     if any(row.verdict.outcome is Outcome.FAIL for row in judged):
         return "outside"
-    return "doubt" if any(_beyond(row) for row in judged) else "up"
+    broke = any(row.verdict.outcome is Outcome.ERROR for row in judged)
+    return "doubt" if broke or any(_beyond(row) for row in judged) else "up"
 
 
 def _beyond(row: RequirementRow) -> bool:

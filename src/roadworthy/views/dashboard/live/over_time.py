@@ -84,7 +84,8 @@ def steps_of(
     wanted = range(missing, last + 1)
     begun = {address: at_us for address, (at_us, _) in known.items() if not server or address == server}
     fresh = _counted(connection, key, wanted, until_us, begun) if wanted else {}
-    over = {number: step for number, step in fresh.items() if step.until_us + _LATE_US <= until_us}
+    heard_us = max((last for _, last in known.values()), default=0)  # by the monitor's clock, as steps are
+    over = {number: one for number, one in fresh.items() if one.until_us + _LATE_US <= min(until_us, heard_us)}
     with _lock:
         _finished[key] = {number: step for number, step in (there | over).items() if number >= first}
         _finished.move_to_end(key)

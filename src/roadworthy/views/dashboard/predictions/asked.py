@@ -19,7 +19,7 @@ from roadworthy.errors import Problem, UsageError
 from roadworthy.records.window import Place
 from roadworthy.transforms.kept import cleaned, hidden, key_text, plain_text
 from roadworthy.views.dashboard.site import Site
-from roadworthy.views.dashboard.spans import Span
+from roadworthy.views.dashboard.spans import LATEST_US, Span
 
 __all__ = [
     "KNOWN",
@@ -145,7 +145,10 @@ def hidden_entity(site: Site, text: str) -> str:
             f"{name} is personal, and the key that hides it is not here",
             next_step="look for the keyed hash, as a prediction's page shows it: # and 32 characters",
         )
-    return hidden([text], column, load_hasher(file).hash_one)[0] or ""
+    found = hidden([text], column, load_hasher(file).hash_one)[0]
+    if found is None:
+        raise UsageError(f"this stands for nobody in {name}, so no prediction is about it", next_step="another value")
+    return found
 
 
 def _number(words: Mapping[str, str], name: str) -> float | None:
@@ -164,7 +167,7 @@ def _number(words: Mapping[str, str], name: str) -> float | None:
 def _place(text: str, name: str) -> Place:
     at_us, _, rest = text.partition(".")
     row, _, id_ = rest.partition(".")
-    try:
-        return Place(int(at_us), id_, int(row))
-    except ValueError as error:
-        raise UsageError(f"{name} {text[:60]!r} is no place in the log", next_step="begin at the newest") from error
+    plain = (one.isascii() and one.isdigit() and len(one) <= 18 for one in (at_us, row or "0"))
+    if not all(plain) or int(at_us) > LATEST_US:
+        raise UsageError(f"{name} {text[:60]!r} is no place in the log", next_step="begin at the newest")
+    return Place(int(at_us), id_, int(row or "0"))

@@ -47,7 +47,7 @@ _SECONDS = 0.25
 _PROBE = 3
 _REMEMBERED = 64
 _NAMED = 3
-_found: OrderedDict[tuple[Digest, str, int], RowExplanation] = OrderedDict()
+_found: OrderedDict[tuple[Digest, str, int, int], RowExplanation] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -81,7 +81,7 @@ def drivers_of(opened: Opened, id_: str, row: int) -> Drivers:
     """What drove the score of a row; DataError where nothing can stand in for other rows."""
     if opened.reference is None:
         raise DataError("the bundle does not say how training rows looked, so nothing can stand in for them")
-    key = (opened.version.digest, id_, row)
+    key = (opened.version.digest, id_, row, int(opened.table.hash_rows(seed=_SEED).item()))  # an id may come again
     with _lock:
         found = _found.get(key)
     if found is None:

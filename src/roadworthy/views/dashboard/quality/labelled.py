@@ -120,9 +120,15 @@ def _nothing(trouble: str) -> Known:
 def _read(lake: Path, held: Held, span: Span) -> Known:
     contract, watched = held.watched.contract, held.watched
     since, until = _moment(span.since_us), _moment(span.until_us)
-    feedback, came = _newest_labels(lake, since)
+    feedback, came, from_ = _newest_labels(lake, since)
+    if from_ >= until:
+        return _nothing(
+            f"of {came:,} labels that came since, the newest {MOST_LABELS:,} are read, and all of them came after this "
+            "stretch of time; what was judged then stands in its windows"
+        )
     wanted = dict.fromkeys((*_OWN, *(column_name(one) for one in (*columns_of(held), contract.entity) if one)))
-    reported = _reported(lake, since, until, feedback)
+    # of predictions before the labels that were read, older labels are not known: they would count as not reported
+    reported = _reported(lake, max(since, from_), until, feedback)
     by_entity = bool(contract.entity and contract.time) and feedback.latest.filter(pl.col("id") == "").height > 0
     if by_entity:
         wanted |= {column_name(contract.time): None}
@@ -163,11 +169,12 @@ def _answered(
     return pl.concat(parts, how="diagonal_relaxed")
 
 
-def _newest_labels(lake: Path, since: datetime) -> tuple[FeedbackRead, int]:
-    """The newest labels that came since a span began, and how many came in all."""
+def _newest_labels(lake: Path, since: datetime) -> tuple[FeedbackRead, int, datetime]:
+    """The newest labels that came since a span began, how many came in all, and since when they were read."""
     begin = since - _EARLIER
     at = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, begin, None).select("at").collect().to_series()
-    return read_feedback(lake, since=_begin_of(at, MOST_LABELS) or begin), len(at)
+    read_from = _begin_of(at, MOST_LABELS) or begin
+    return read_feedback(lake, since=read_from), len(at), read_from
 
 
 def _reported(lake: Path, since: datetime, until: datetime, feedback: FeedbackRead) -> pl.DataFrame:

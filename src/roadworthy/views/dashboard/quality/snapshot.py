@@ -147,7 +147,7 @@ def metric_now(
         bound=bound_words(required),
         at_least=required.at_least,
         at_most=required.at_most,
-        now=newest_figure(summaries, metric, column),
+        now=newest_figure([one for one in summaries if one.version == own.version.title], metric, column),
         labels=by_labels,
         release=_at_release(own, metric, column),
         link=f"/quality/{metric}?{span.link}&version={own.version.number}"

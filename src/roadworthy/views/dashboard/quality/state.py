@@ -145,13 +145,24 @@ def _not_bad(metrics: Sequence[MetricNow], ranked: Sequence[MetricNow], labelled
     more = f"{len(open_)} of {len(metrics)} requirements are not proven in a window this small." if open_ else ""
     if waived:
         more = f"{len(waived)} missed but waived by a named person. {more}".strip()
-    if proven:
+    if proven and not open_ and not waived:
         why = "" if labelled else ", as far as can be told before labels come"
         return State(
             tone="ready",
             sign="✓",
             word="Good enough",
             sentence=f"The model is as good as it must be{why}: {_told(proven[0])}.",
+            more=more,
+        )
+    if proven:
+        rest = f"{len(open_)} not proven" if open_ else ""
+        missed = f"{len(waived)} missed but waived" if waived else ""
+        return State(
+            tone="open",
+            sign="?",
+            word="Not all proven",
+            sentence=f"Of {len(metrics)} requirements on quality {len(proven)} are proven, "
+            f"{' and '.join(filter(None, (rest, missed)))}: {_told(proven[0])}.",
             more=more,
         )
     valued = [one for one in metrics if one.now and one.now.value is not None]

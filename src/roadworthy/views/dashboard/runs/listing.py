@@ -87,7 +87,7 @@ def runs(site: Site, page: int = 1) -> Runs:
 
 def folder_of(site: Site) -> Path:
     """Where the journals of a site's runs lie."""
-    return runs_folder(site.file.parent)
+    return runs_folder(site.settings.lake)
 
 
 def _row(folder: Path, name: str, now_us: int) -> RunRow | None:

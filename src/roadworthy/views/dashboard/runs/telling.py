@@ -120,7 +120,7 @@ def run(site: Site, name: str) -> Run:
     if journal is not None and journal.started is not None:
         return _told(site, journal)
     number = name.removeprefix(OF_VERSION)
-    if name.startswith(OF_VERSION) and number.isdecimal():
+    if name.startswith(OF_VERSION) and number.isdecimal() and len(number) < 10:
         version = next((one for one in site.versions() if one.number == int(number)), None)
         if version is not None:
             return _from_version(site, version)

@@ -7,6 +7,7 @@ that training kept, which packaging holds to be the graph's own (requirement ``p
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 import msgspec
@@ -27,6 +28,7 @@ from roadworthy.views.dashboard.versions.listing import KEY_METRICS, figure
 __all__ = ["Paired", "paired"]
 
 _KEPT = 16
+_lock = threading.Lock()
 
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,17 +49,23 @@ class _Lacking(Exception):
 
 def paired(site: Site, first: Version, second: Version) -> Paired:
     """Two versions compared; the same two are compared once as long as they are remembered."""
-    key = (first.digest, second.digest)
+    key = (first.title, first.digest, second.title, second.digest)
     with_site = _remembered(site)
-    if key not in with_site:
-        while len(with_site) >= _KEPT:
+    with _lock:
+        if key in with_site:
+            return with_site[key]
+    made = _paired(site, first, second)
+    if not made.differences:
+        return made  # what the lake lacks now it may hold again
+    with _lock:
+        with_site[key] = made
+        while len(with_site) > _KEPT:
             with_site.pop(next(iter(with_site)))
-        with_site[key] = _paired(site, first, second)
-    return with_site[key]
+    return made
 
 
 @lru_cache(maxsize=4)
-def _remembered(_site: Site) -> dict[tuple[str, str], Paired]:
+def _remembered(_site: Site) -> dict[tuple[str, str, str, str], Paired]:
     return {}
 
 
