@@ -92,6 +92,29 @@ def test_errors_say_what_was_found_and_what_to_do(asker: httpx.Client) -> None:
     assert "24h" in answer.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/quality?since=0001-01-01",
+        "/live?until=9999-12-31T23:59:59-14:00",
+        "/live?since=0001-01-01T00:00:00%2B14:00",
+        "/predictions?before=99999999999999999999.0.x",
+        "/windows/1%20h/" + "9" * 5_000,
+        "/runs/version-" + "9" * 5_000,
+    ],
+    ids=["year 1", "year 9999", "before year 1", "a place beyond all", "a long window", "a long run"],
+)
+def test_words_beyond_all_bounds_break_nothing(asker: httpx.Client, path: str) -> None:
+    assert asker.get(path).status_code in {200, 400, 404}
+
+
+def test_a_form_of_too_many_fields_is_refused_as_a_page(asker: httpx.Client) -> None:
+    many = "&".join(f"f{at}=1" for at in range(201))
+    answer = asker.post(CHANGE, headers={"Sec-Fetch-Site": "same-origin"}, content=many.encode())
+    assert answer.status_code == 400
+    assert "This did not work" in answer.text
+
+
 def test_no_page_leads_elsewhere(asker: httpx.Client) -> None:
     answer = asker.post(
         "/sign-in?to=//evil.example/", headers={"Sec-Fetch-Site": "same-origin"}, data={"key": "rw_nobody"}

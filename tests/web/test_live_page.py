@@ -284,6 +284,30 @@ def test_thinned_readings_count_as_all_of_them_do(
         assert step.figures.requests == by_step.get(number, 0.0)
 
 
+def test_one_server_by_itself_is_told_by_itself(tmp_path: Path) -> None:
+    up, silent = steady(HERE, 70), steady(THERE, 40, until_us=NOW_US - 20 * 60 * US)
+    gone = [Reading(at_us=NOW_US - turn * 30 * US, address=THERE, error="refused") for turn in range(30)]
+    with watched(tmp_path, [*up, *silent, *gone]) as site:
+        one, other = (seen(site, "1h", server) for server in (HERE, THERE))
+    assert "answer" in one.sentence
+    assert one.badge != other.badge
+    assert "2 servers" not in one.sentence + other.sentence
+
+
+def test_a_link_that_ends_in_the_future_leaves_no_hole_behind(tmp_path: Path) -> None:
+    with watched(tmp_path / "a", _made(tmp_path / "a", steady(HERE, 26 * 60))) as site:
+        ahead = Span(since_us=NOW_US - 23 * 3_600 * US, until_us=NOW_US + 2 * 3_600 * US)
+        assert live(site, ahead) is not None
+        keep(site.settings.registry, "clicks", steady(HERE, 90, until_us=NOW_US + 90 * 60 * US)[1:])
+        site._clock.at_us = NOW_US + 90 * 60 * US  # type: ignore[attr-defined]  # the test's own clock
+        later = seen(site, "24h")
+    with watched(tmp_path / "b", _made(tmp_path / "b", steady(HERE, 26 * 60))) as site:
+        keep(site.settings.registry, "clicks", steady(HERE, 90, until_us=NOW_US + 90 * 60 * US)[1:])
+        site._clock.at_us = NOW_US + 90 * 60 * US  # type: ignore[attr-defined]  # as above
+        fresh = seen(site, "24h")
+    assert later.pictures[0].columns == fresh.pictures[0].columns
+
+
 def test_postgresql_thins_as_sqlite_does(tmp_path: Path, postgres: str) -> None:
     history = eventful({300}, {99, 100, 150})
     found = []
