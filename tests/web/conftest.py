@@ -252,6 +252,14 @@ def _reading(at_us: int, turn: int) -> Reading:
         requests={"predict": {200: asked, 422: 2.0 * turn, 429: 1.0 * turn}},
         ends_s=(0.001, 0.005, 0.01, 0.05),
         buckets={"predict": (asked * 0.5, asked * 0.45, asked * 0.04, asked * 0.009, asked * 0.001)},
-        workers=(WorkerReading(number=0, resident_bytes=1.5e8, in_flight=1, started_s=1.7e9, processor_s=2.0 * turn),),
+        workers=(
+            WorkerReading(
+                number=0,
+                resident_bytes=1.5e8,
+                in_flight=1,
+                started_s=at_us // 1_000_000 - 15 * turn - 7_200,
+                processor_s=2.0 * turn,
+            ),
+        ),
         breakers={"clicks-2": 0.0},
     )
