@@ -305,19 +305,29 @@ def test_every_label_that_was_told_is_listed_repeated_ones_once(tmp_path: Path) 
             label(said="yes", hours=1, key="k", comment="first"),
             label(said="yes", hours=2, key="k", comment="first"),
             label(id_="b", said="no", hours=2),
-            label(id_="", said="no", hours=3, entity="ann", time_us=when),
+            label(id_="", said="no", hours=3, who="ben", entity="ann", time_us=when),
             label(id_="", said="no", hours=3, entity="bob", time_us=when),
             label(said="yes", hours=-30),
         ],
     )
     found = labels_of(tmp_path, find_one(tmp_path, "a", 0), entity=WHO, time=WHEN)
-    assert found.select("label", "comment", "by").rows() == [
-        ("yes", "", "id"),
-        ("yes", "first", "id"),
-        ("no", "", "entity"),
+    assert found.select("label", "comment", "who", "by").rows() == [
+        ("yes", "", "", "id"),
+        ("yes", "first", "", "id"),
+        ("no", "", "ben", "entity"),
     ]
     last = find(tmp_path, Wanted(id="a"), entity=WHO, time=WHEN).rows["label"].to_list()
     assert last == ["no"] == joined(tmp_path, entity=WHO, time=WHEN).rows.filter(id="a")["label"].to_list()
+
+
+def test_labels_of_before_names_were_kept_are_nobodys(tmp_path: Path) -> None:
+    kept(tmp_path, logged([{}]))
+    tell(tmp_path, [label(said="yes", who="ann")])
+    (file,) = (tmp_path / "feedback").rglob("*.parquet")
+    pl.read_parquet(file).drop("who").write_parquet(file)
+    assert labels_of(tmp_path, find_one(tmp_path, "a", 0), entity=WHO, time=WHEN)["who"].to_list() == [""]
+    tell(tmp_path, [label(said="no", hours=2, who="ben")])
+    assert labels_of(tmp_path, find_one(tmp_path, "a", 0), entity=WHO, time=WHEN)["who"].to_list() == ["", "ben"]
 
 
 # --- searches that would take too long ------------------------------------------------------------------------------

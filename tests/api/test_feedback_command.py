@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import json
 import sqlite3
@@ -108,10 +109,12 @@ def by_every_way(folder: Path, tmp_path: Path, ids: list[str]) -> None:
     assert (again.accepted, again.repeated) == (0, 3)
 
     # by hand: another mind, which the old file does not change back
-    by_hand = given(id=ids[0], row="0", label=other[decided[ids[0], 0]], comment="the visitor came back")
+    by_hand = given(id=ids[0], row="0", label=other[decided[ids[0], 0]], comment="the visitor came back", by="ann")
     assert (by_hand.accepted, by_hand.changed, by_hand.wrong, by_hand.unknown) == (1, 1, 1, 0)
     assert given(tmp_path / "labels.csv", **words).accepted == 0
     assert read_feedback(lake).latest.filter(id=ids[0], row=0).item(0, "label") == other[decided[ids[0], 0]]
+    told = read_feedback(lake).latest.filter(id=ids[0]).sort("row")["who"].to_list()
+    assert told == ["ann", getpass.getuser()], "whoever is named, and else the login name"
 
     # SQL, with whole numbers as labels
     with sqlite3.connect(tmp_path / "crm.db") as database:
@@ -159,11 +162,11 @@ def test_numbers_from_text_for_regression(finished: Path) -> None:
     seconds = msgspec.structs.replace(contract, task=Task.REGRESSION, target="dwell_seconds")
     given = pl.DataFrame({"k": ["a", "b", "c"], "seconds": ["3.5", " 4 ", None]})
     named = {"id": "k", "label": "seconds"}
-    read = _read(_from_source(frame_source(given), named, seconds), lambda: LabelReader(seconds, None), named)
+    read = _read(_from_source(frame_source(given), named, seconds), lambda: LabelReader(seconds, None), named, "ann")
     assert [(one.id, one.value, one.label) for one in read] == [("a", 3.5, ""), ("b", 4.0, "")]
     bad = given.with_columns(seconds=pl.Series(["soon", "-1", None]))  # the contract has a least value of 0
     with pytest.raises(DataError) as caught:
-        _read(_from_source(frame_source(bad), named, seconds), lambda: LabelReader(seconds, None), named)
+        _read(_from_source(frame_source(bad), named, seconds), lambda: LabelReader(seconds, None), named, "ann")
     assert [problem.found for problem in caught.value.problems] == [
         "a text",
         "a number that the contract does not allow",

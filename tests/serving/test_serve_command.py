@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from roadworthy import api, assembly
 from roadworthy.adapters.listening import bind_unix, is_loopback
-from roadworthy.adapters.prediction_log import PredictionLog, read_log
+from roadworthy.adapters.prediction_log import PredictionLog, read_feedback, read_log
 from roadworthy.api.serving.board import Board, Said
 from roadworthy.api.serving.durable import DurableService
 from roadworthy.api.serving.following import Follower
@@ -455,6 +455,10 @@ def test_a_running_server_follows_its_keys(pair: Path, serving: Start) -> None:
     assert eventually(lambda: ask(server.address)[0] == 401, 5)
     assert ask(server.address, authorization=f"Bearer {made.secret}")[0] == 200
     assert ask(server.address, authorization=f"Bearer {made.secret[:-1]}x")[0] == 401
+    sent = {"content-type": "application/json", "authorization": f"Bearer {made.secret}"}
+    label = urllib.request.Request(f"{server.address}/feedback", b'{"id": "a", "label": "1"}', sent)  # noqa: S310 - ours
+    with urllib.request.urlopen(label, timeout=10):  # noqa: S310 - as above
+        assert read_feedback(assembly.open_project(pair).settings.lake).latest["who"].to_list() == ["ci"]
     api.key("revoke", made.keys[0].id, project=pair)
     assert eventually(lambda: ask(server.address, authorization=f"Bearer {made.secret}")[0] == 401, 5)
     assert ask(server.address)[0] == 401, "taking the last key away lets nobody in"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -141,6 +142,8 @@ def test_a_project_with_keys_shows_nothing_without_one(copied: Path) -> None:
         cookie = right.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=lax" in cookie
+        assert cookie.partition("=")[0] != _session_of(copied / "elsewhere"), "cookies do not know ports"
+        assert cookie.partition("=")[0] == _session_of(copied)
         inside = client.get("/alerts")
         assert inside.status_code == 200
         assert "anna" in inside.text
@@ -148,6 +151,11 @@ def test_a_project_with_keys_shows_nothing_without_one(copied: Path) -> None:
         api.key("revoke", made.keys[0].id, project=copied)
         api.key("create", "ben", project=copied)
         assert client.get("/alerts").status_code == 303
+
+
+def _session_of(folder: Path) -> str:
+    mark = hashlib.sha256(str(folder / "roadworthy.toml").encode()).hexdigest()
+    return f"roadworthy_session_{mark[:12]}"
 
 
 def test_others_may_not_look_without_a_key(copied: Path) -> None:

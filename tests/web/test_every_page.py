@@ -1,9 +1,10 @@
-"""Every page in a real browser: two widths, both schemes, no error, no request outside, no grave fault."""
+"""Every page in a real browser: two widths, both schemes, paper; no error, no request outside, no grave fault."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,14 @@ PLACES = (
 
 
 SHOWN = ("overview", "live", "data", "column", "quality", "prediction", "alert", "beside")
-SHOWN_ON_PHONES = ("overview", "alert")
+PICTURES = {(place, 1440, "light"): place for place in SHOWN} | {
+    (place, 390, "dark"): f"{place}-phone" for place in ("overview", "alert")
+}
 PICTURES_TO = os.environ.get("PICTURES_TO", "")
 """The folder of the documents' pictures, which ``make pictures`` makes anew."""
-WIDE = 1440
+WIDE, NARROW = 1440, 390
+PAPER = 688
+"""Pixels between the margins of a sheet of A4: 182 mm at 96 a 25.4 mm."""
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +78,16 @@ def places(dash: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_is_sound(opened: Callable[..., Any], places: dict[str, str], place: str) -> None:
-    for width, scheme in ((WIDE, "light"), (390, "dark")):
-        one = opened(places[place], width=width, scheme=scheme, status=404 if place == "missing" else 200)
-        assert one.page.locator("h1").count() == 1
-        assert one.overflowing() == []
-        assert one.faults() == []
-        if PICTURES_TO and place in (SHOWN if width == WIDE else SHOWN_ON_PHONES):
-            name = place if width == WIDE else f"{place}-phone"
+    one = opened(places[place], width=WIDE, status=404 if place == "missing" else 200)
+    assert one.page.locator("h1").count() == 1
+    for width, scheme in product((WIDE, NARROW), ("light", "dark")):
+        one.page.set_viewport_size({"width": width, "height": 900})
+        one.page.emulate_media(color_scheme=scheme)
+        assert one.overflowing() == [], (width, scheme)
+        assert one.faults() == [], (width, scheme)
+        if PICTURES_TO and (name := PICTURES.get((place, width, scheme))):
             one.page.screenshot(path=Path(PICTURES_TO) / f"{name}.png")
+    one.page.emulate_media(media="print", color_scheme="dark")
+    one.page.set_viewport_size({"width": PAPER, "height": 1_000})
+    assert one.overflowing() == [], "on paper"
+    assert one.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,8 +29,9 @@ from roadworthy.records.window import Place
 from roadworthy.views.dashboard import Site
 from roadworthy.views.dashboard.predictions import Predictions, hidden_entity, prediction, predictions
 from roadworthy.web.app import dashboard
-from roadworthy.web.desk import Desk
+from roadworthy.web.desk import Asked, Desk, Moved
 from roadworthy.web.guards import Guards
+from roadworthy.web.pages import DOORS
 
 NEWEST = ["at", "id", "row"]
 CLEAR = "u-31415 <b>"
@@ -268,6 +270,19 @@ def test_a_prediction_that_is_not_there_is_an_unknown_name(odd: Site) -> None:
             prediction(odd, id_, row)
 
 
+def test_a_label_by_hand_keeps_who_told_it(past: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clicks"
+    shutil.copytree(past, folder)
+    site = site_of(folder)
+    row = read_log(site.settings.lake).collect().row(-1, named=True)
+    asked = Asked(path="", place={"id": row["id"], "row": "0"}, query={}, form={"label": "1"}, person="anna")
+    tell = next(door for door in DOORS if door.path.endswith("/{row}") and door.method == "POST")
+    with ThreadPoolExecutor() as thread:  # a browser of this module may hold this thread's event loop
+        assert isinstance(thread.submit(tell.handler, Desk(site, folder / "roadworthy.toml"), asked).result(), Moved)
+    assert [one.who for one in prediction(site, row["id"], 0).told] == ["anna"]
+    site.close()
+
+
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +311,7 @@ def test_one_is_found_opened_and_labelled_by_keyboard(dash: Any, opened: Callabl
     assert "Noted" in page.locator("p.said").inner_text()
     assert "will" in page.locator("p.said").inner_text()
     assert page.locator(".told-list .comment").inner_text() == comment
+    assert f"told by {getpass.getuser()}" in page.locator(".told-list li").inner_text()
     assert page.evaluate("window.hacked") is None
     assert shown.faults() == []
     known = joined(dash.site.settings.lake).rows.filter(id=row["id"])

@@ -26,6 +26,7 @@ from roadworthy.standard import Requirement
 from roadworthy.views.dashboard import Site, Span
 from roadworthy.views.dashboard.quality import Explorer, Quality, explore, metric_page, quality_of
 from roadworthy.views.dashboard.quality.groups import GroupTable
+from roadworthy.views.dashboard.quality.held import Held
 from roadworthy.views.dashboard.quality.windows import drawn, figure_of, first_judgements, newest_figure, points_of
 from roadworthy.web.desk import Page
 from roadworthy.web.rendering import render
@@ -136,6 +137,26 @@ def test_groups_are_measured_live_beside_release_worst_first(dash: Any, shown: Q
     for row in recall.rows:
         assert row.release is not None
         assert row.release.value == pytest.approx(released[f"device={row.name}"])
+
+
+@pytest.mark.parametrize("above", [-0.5, 0.001, 0.3], ids=["met", "open", "missed"])
+def test_a_group_misses_its_bound_only_where_that_is_proven(
+    dash: Any, shown: Quality, monkeypatch: pytest.MonkeyPatch, above: float
+) -> None:
+    by = quality_of(dash.site, span_of(dash.site), by="accuracy")
+    assert by is not None
+    best = next(one for one in by.groups if one.column == "device").rows[-1]
+    assert best.live is not None
+    assert best.live.value is not None
+    bound = best.live.value + above
+    asked = Requirement(metric="accuracy", at_least=bound, slice="device", confidence=0.9)
+    monkeypatch.setattr(Held, "requirement", lambda _self, _metric, column="": asked if column == "device" else None)
+    found = quality_of(dash.site, span_of(dash.site), by="accuracy")
+    assert found is not None
+    row = next(one for one in found.groups if one.column == "device").rows[-1]
+    assert (row.name, row.beyond, row.missed) == (best.name, above == 0.001, above == 0.3)
+    page = _rendered(msgspec.structs.replace(shown, groups=found.groups[:1]), span_of(dash.site))
+    assert ("? beyond the bound, not proven" in page) == any(one.beyond for one in found.groups[0].rows)
 
 
 def test_a_group_with_too_few_labels_has_no_figure(dash: Any, labelled: pl.DataFrame) -> None:
@@ -313,15 +334,21 @@ def test_names_from_the_data_are_shown_as_text(dash: Any, shown: Quality) -> Non
     worst = "<script>alert(1)</script>\u202e" + "x" * 10_000
     row = msgspec.structs.replace(table.rows[0], name=worst)
     hostile: GroupTable = msgspec.structs.replace(table, column="<b>\u202e", rows=(row,))
-    page = Page("quality.html.j2", "Quality", {})
-    span = span_of(dash.site)
-    text = render(
+    text = _rendered(msgspec.structs.replace(shown, groups=(hostile,)), span_of(dash.site))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "\u202e" not in text
+    assert "x" * 200 not in re.sub(r'title="[^"]*"', "", text)
+
+
+def _rendered(shown: Quality, span: Span) -> str:
+    return render(
         "quality.html.j2",
-        q=msgspec.structs.replace(shown, groups=(hostile,)),
+        q=shown,
         span=span,
         keep="",
         asked_version="",
-        page=page,
+        page=Page("quality.html.j2", "Quality", {}),
         section="quality",
         person="",
         project="clicks",
@@ -330,10 +357,6 @@ def test_names_from_the_data_are_shown_as_text(dash: Any, shown: Quality) -> Non
         path="/quality",
         said="",
     )
-    assert "<script>alert" not in text
-    assert "&lt;script&gt;alert(1)" in text
-    assert "\u202e" not in text
-    assert "x" * 200 not in re.sub(r'title="[^"]*"', "", text)
 
 
 @pytest.mark.parametrize(

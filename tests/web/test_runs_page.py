@@ -13,7 +13,7 @@ import pytest
 
 from roadworthy import api, assembly
 from roadworthy.adapters.run_journal import RunJournal, kept_journal, read_journal, run_ids, runs_folder
-from roadworthy.errors import DataError, Problem, SourceError, UnknownName
+from roadworthy.errors import DataError, Problem, SourceError, StorageError, UnknownName
 from roadworthy.records.model import ProgressLine
 from roadworthy.records.version import StageRow
 from roadworthy.testing import SilentReporter
@@ -121,6 +121,17 @@ def test_a_lake_that_was_cleaned_leaves_the_run_readable(copied: Path) -> None:
         told = run(site, runs(site).rows[0].id)
     assert told.dropped is None
     assert told.stages[1].summary.startswith("30 in quarantine")
+
+
+def test_a_record_that_cannot_be_read_is_told_with_its_place(copied: Path) -> None:
+    with looked_at(copied) as site:
+        (version,) = site.versions()
+        folder = site.lake.path("clean", version.lineage["clean"])
+        (folder / "record.json").write_text('{"rows_in": "many"}')
+        with pytest.raises(StorageError, match="what the stage clean kept cannot be read") as caught:
+            run(site, runs(site).rows[0].id)
+    assert str(folder / "record.json") in caught.value.problems[0].where
+    assert "roadworthy run" in caught.value.next_step
 
 
 def test_a_failed_run_says_what_people_were_told(copied: Path) -> None:

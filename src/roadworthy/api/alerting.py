@@ -6,8 +6,6 @@ registry and in the audit chain; nothing is resolved or silenced without a reaso
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from sqlalchemy import Connection
 from roadworthy import assembly
 from roadworthy.adapters.whole_files import whole_file
 from roadworthy.api.alert_channels import alert_policy, alert_store, channels_of
+from roadworthy.api.person import login
 from roadworthy.errors import UnknownName, UsageError
 from roadworthy.formats.prometheus_rules import prometheus_rules
 from roadworthy.lifecycle.alerts import outbox, people, rows, runbook
@@ -105,7 +104,7 @@ def alerts(
             with transactions.reading() as connection:
                 return _listed(opened, connection, _number(which) if action == "show" else 0, everything=everything)
         with transactions.changing() as connection:
-            return _changed(opened, connection, action, which, by=by.strip() or _login(), reason=reason, span=span)
+            return _changed(opened, connection, action, which, by=by.strip() or login(), reason=reason, span=span)
     finally:
         transactions.close()
 
@@ -237,13 +236,6 @@ def _rules(opened: assembly.Project, out: Path | str | None) -> AlertsView:
         with whole_file(Path(out)) as fresh:
             fresh.write_text(text, encoding="utf-8")
     return AlertsView(project=opened.spec.name, did="made rules", rules=text, file="" if out is None else str(out))
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _now() -> int:

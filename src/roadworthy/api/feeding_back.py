@@ -21,6 +21,7 @@ from roadworthy import assembly
 from roadworthy.adapters.prediction_log import FeedbackStore, column_name, read_feedback, read_log
 from roadworthy.adapters.prediction_log.labels import FEEDBACK, SCHEMA, FeedbackCodec
 from roadworthy.adapters.prediction_log.reading import stream
+from roadworthy.api.person import login
 from roadworthy.errors import DataError, Problem, UsageError, nearest
 from roadworthy.formats.bundle.parts import ServingContract
 from roadworthy.protocols import Source
@@ -83,6 +84,7 @@ def feedback(
     comment: str = "",
     query: str = "",
     url: str = "",
+    by: str = "",
     version: str = "champion",
     project: Path | str = assembly.PROJECT_FILE,
 ) -> FeedbackView:
@@ -90,7 +92,8 @@ def feedback(
 
     ``data`` is a path, a URL, a mapping as under ``[data] source``, or a frame; or ``query`` and ``url`` name them in a
     database. Then ``id`` (and ``row``), or ``entity`` and ``time``, ``label`` and ``comment`` name its columns. Without
-    either they are the values of one label, by hand. ``version`` is whose classes labels must be among.
+    either they are the values of one label, by hand. ``by`` is who tells them, the login name where nobody is named;
+    ``version`` is whose classes labels must be among.
 
     Raises UsageError for words that do not fit together, DataError with every problem of the labels, StorageError when
     they are not on the disk.
@@ -110,7 +113,7 @@ def feedback(
         given = _from_source(source, {name: str(column) for name, column in named.items()}, contract)
     hash_one = hasher.hash_one if hasher is not None else None
     columns = {} if by_hand else {name: str(column) for name, column in named.items()}
-    labels = _read(given, lambda: LabelReader(contract, hash_one), columns)
+    labels = _read(given, lambda: LabelReader(contract, hash_one), columns, by.strip() or login())
     lake = opened.settings.lake
     fresh, changed = _news(lake, labels)
     asyncio.run(_stored(lake, fresh))
@@ -210,14 +213,14 @@ def _plain(row: dict[str, Any], contract: ServingContract) -> dict[str, Any]:
     return row
 
 
-def _read(given: _Given, reader: Any, columns: Mapping[str, str]) -> list[Feedback]:
+def _read(given: _Given, reader: Any, columns: Mapping[str, str], who: str) -> list[Feedback]:
     """The labels, each under the key and the place of its row. DataError with every problem."""
     found: list[Feedback] = []
     problems: list[Problem] = []
     for chunk, begin in enumerate(range(0, len(given.rows), _CHUNK)):
         key = f"{given.key}/{chunk}" if given.key else ""
         try:
-            found += reader().read(given.rows[begin : begin + _CHUNK], "row {}", key)
+            found += reader().read(given.rows[begin : begin + _CHUNK], "row {}", key, who=who)
         except Failure as failure:
             if not failure.problems:
                 raise DataError(failure.message, next_step=failure.next_step) from failure

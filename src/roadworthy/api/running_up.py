@@ -7,7 +7,7 @@ first, then they.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,16 @@ def up(
     ready: Callable[[Running], None] | None = None,
     dashboard_host: str = "127.0.0.1",
     dashboard_port: int | None = 8090,
+    allow_hosts: Sequence[str] = (),
     tls_cert: Path | str = "",
     tls_key: Path | str = "",
     **options: Any,
 ) -> None:
     """Serve, watch and show the dashboard until SIGTERM or SIGINT; ``options`` are those of ``serve``.
 
-    ``dashboard_port`` 0 takes a free one, None shows none; the certificate is the dashboard's, too. Raises what
-    ``serve`` raises, and UsageError where the dashboard cannot listen or others could look without a key.
+    ``dashboard_port`` 0 takes a free one, None shows none; ``allow_hosts`` and the certificate are the dashboard's,
+    too. Raises what ``serve`` raises, and UsageError where the dashboard cannot listen or others could look without a
+    key.
     """
     file = str(Path(project).absolute())
     with ExitStack() as held:
@@ -53,8 +55,8 @@ def up(
             listener = held.enter_context(dashboard_door(project, dashboard_host, dashboard_port))
             address = address_of(listener, tls=bool(tls_cert))
             beside.append(Beside("dashboard", "roadworthy.web.child", sockets=[listener.fileno()]))
-            certificate = {"tls_cert": str(tls_cert), "tls_key": str(tls_key)}
-            given.append({"project": file, "host": dashboard_host, "socket": listener.fileno(), **certificate})
+            door = {"host": dashboard_host, "allow_hosts": list(allow_hosts), "socket": listener.fileno()}
+            given.append({"project": file, **door, "tls_cert": str(tls_cert), "tls_key": str(tls_key)})
 
         def told(serving: Serving) -> None:
             for one, words in zip(beside, given, strict=True):
@@ -63,7 +65,7 @@ def up(
                 ready(Running(dashboard=address, **msgspec.structs.asdict(serving)))
 
         try:
-            serve(project, ready=told, tls_cert=tls_cert, tls_key=tls_key, **options)
+            serve(project, ready=told, allow_hosts=allow_hosts, tls_cert=tls_cert, tls_key=tls_key, **options)
         finally:
             for one in beside:
                 one.end()

@@ -30,6 +30,7 @@ def feedback(
     comment: Annotated[str, typer.Option("--comment", help="the column of remarks, or by hand a remark")] = "",
     query: Annotated[str, typer.Option("--query", help="a SQL query in place of a file; needs --url")] = "",
     url: Annotated[str, typer.Option("--url", help="the database that is asked; ${NAME} is read from outside")] = "",
+    by: Annotated[str, typer.Option("--by", help="who tells it; the login name by default")] = "",
     version: Annotated[
         str, typer.Option("--version", "-v", help="whose classes labels must be among: champion, latest or a number")
     ] = "champion",
@@ -49,6 +50,7 @@ def feedback(
         comment=comment,
         query=query,
         url=url,
+        by=by,
         version=version,
         project=project,
     )

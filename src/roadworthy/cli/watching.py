@@ -81,6 +81,10 @@ def up(
     ] = "champion",
     host: Annotated[str, typer.Option("--host", help="the address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="the port; 0 takes a free one")] = 8080,
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045 - as above
+        typer.Option("--allow-host", help="a name under which server and dashboard answer, too; may be repeated"),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", help="processes that share the work")] = 1,
     tls_cert: Annotated[str, typer.Option("--tls-cert", help="the certificate (PEM); needs --tls-key")] = "",
     tls_key: Annotated[str, typer.Option("--tls-key", help="the certificate's private key (PEM)")] = "",
@@ -109,6 +113,7 @@ def up(
         port=port,
         dashboard_host=dashboard_host,
         dashboard_port=dashboard_port if dashboard else None,
+        allow_hosts=allow_host or (),
         workers=workers,
         tls_cert=tls_cert,
         tls_key=tls_key,

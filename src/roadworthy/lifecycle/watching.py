@@ -42,11 +42,11 @@ __all__ = [
 
 _LEVEL = 1
 _LONGEST = 1_024  # windows that a look back covers at most
+_AT_ONCE = 250  # rows that are fetched
 _encode = msgspec.msgpack.Encoder().encode
 _judged = msgspec.msgpack.Decoder(Judged).decode
 _sketch = msgspec.msgpack.Decoder(Reference).decode
 _summary = msgspec.json.Decoder(WindowSummary).decode
-_summaries = msgspec.json.Decoder(list[WindowSummary]).decode
 
 
 class Size(NamedTuple):
@@ -216,8 +216,8 @@ def summaries(
     if newest is not None:
         last = select(func.max(table.c.number)).where(table.c.project == project, table.c.series == series)
         query = query.where(table.c.number > last.scalar_subquery() - newest)
-    texts = connection.execute(query.order_by(table.c.number, table.c.revision)).scalars().all()
-    found = {one.number: one for one in _summaries(f"[{','.join(texts)}]".encode())}
+    texts = connection.execute(query.order_by(table.c.number, table.c.revision)).scalars().yield_per(_AT_ONCE)
+    found = {one.number: one for one in map(_summary, texts)}  # texts of a year would take more than what they say
     return tuple(found.values())
 
 

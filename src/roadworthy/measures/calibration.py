@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from roadworthy.errors import DataError
 from roadworthy.measures.intervals import MIN_CLUSTERS, Bounds, NotEnough, cluster_count
@@ -27,6 +27,7 @@ MIN_ROWS = 100
 _MOST_BINS = 25
 _ROWS_PER_BIN = 40
 _FEW_GROUPS = 50
+_FAR = 1e3  # from here on the normal limit is exact enough
 
 
 class Bins(NamedTuple):
@@ -140,15 +141,14 @@ def _covariance(sample: Sample, bins: Bins, residual: NDArray[np.float64]) -> ND
 
 def _noncentrality(observed: float, degrees: float, probability: float) -> float:
     """The noncentrality under which the statistic lies below ``observed`` with this probability; 0 if none."""
-
-    def excess(nonc: float) -> float:
-        if nonc > 1e3:  # the normal limit, exact enough and quick
-            return float(special.ndtr((observed - degrees - nonc) / math.sqrt(2 * (degrees + 2 * nonc))) - probability)
-        return float(special.chndtr(observed, degrees, nonc) - probability)
-
-    if excess(0.0) <= 0:
+    if special.chndtr(observed, degrees, 0.0) <= probability:
         return 0.0
-    top = max(10.0, 2 * observed)
-    while excess(top) > 0:
-        top *= 2
-    return float(optimize.brentq(excess, 0.0, top, xtol=1e-6, rtol=1e-9))
+    far = _by_normal(observed, degrees, float(special.ndtri(probability)))
+    return far if far > _FAR else float(special.chndtrinc(observed, degrees, probability))
+
+
+def _by_normal(observed: float, degrees: float, deviations: float) -> float:
+    """The same by the normal limit, whose mean is ``degrees`` + n and whose variance 2 (``degrees`` + 2 n)."""
+    middle = observed - degrees + 2 * deviations**2
+    reach = math.sqrt(max(middle**2 - (observed - degrees) ** 2 + 2 * degrees * deviations**2, 0.0))
+    return middle - math.copysign(reach, deviations)

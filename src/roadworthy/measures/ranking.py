@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from roadworthy.errors import DataError
 from roadworthy.measures.intervals import (
@@ -26,6 +26,7 @@ from roadworthy.measures.intervals import (
     proportion,
     skewed_t,
 )
+from roadworthy.measures.ranks import mid_ranks
 from roadworthy.measures.samples import Sample
 from roadworthy.records.project import Task
 
@@ -95,7 +96,7 @@ def column_aucs(positive: NDArray[np.bool_], values: NDArray[np.float64]) -> NDA
     NaN is no value. 0.5 where a class, or all others, are absent. All columns at once, in one sort each.
     """
     known = ~np.isnan(values)
-    ranks = np.where(known, stats.rankdata(np.where(known, values, np.inf), axis=0), 0.0)
+    ranks = np.where(known, mid_ranks(np.where(known, values, np.inf)), 0.0)
     events = positive.T.astype(np.float64) @ known
     others = known.sum(axis=0) - events
     pairs = events * others

@@ -12,7 +12,8 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``at_us``, when it came, and ``time_us`` are microseconds since 1970 in UTC. ``entity`` is its text form, or its
     keyed hash where it is personal. Either ``label`` (a class) or ``value`` (regression) is set. ``key`` is the digest
-    of the caller's idempotency key, ``place`` where the label stood in the request.
+    of the caller's idempotency key, ``place`` where the label stood in the request, ``who`` the name of the API key or
+    of the person that told it, empty where none was asked for.
     """
 
     at_us: int
@@ -25,3 +26,4 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     comment: str = ""
     key: str = ""
     place: int = 0
+    who: str = ""

@@ -105,7 +105,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """What a window showed of a version that did not answer most of it: its quality and scores, by its own bundle.
 
-    ``verdict`` is on its live requirements on quality, from labels alone. It is shown; it alarms nobody.
+    ``verdict`` is on its live requirements on quality, from labels alone. It is shown; what alarms of it are signals of
+    rules that end in ``@VERSION``.
     """
 
     version: str

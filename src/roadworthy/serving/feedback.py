@@ -28,6 +28,7 @@ from roadworthy.records.contract import ColumnContract, ColumnType
 from roadworthy.records.feedback import Feedback
 from roadworthy.records.project import Task
 from roadworthy.serving.calls import Call, Failure, Handler, Reply, json_body, json_reply
+from roadworthy.serving.keys import Holder
 from roadworthy.serving.service import Service
 from roadworthy.transforms.kept import HashOne, cleaned, hidden, key_text, plain_text
 
@@ -69,17 +70,20 @@ class FeedbackSink(Protocol):
         ...
 
 
-def feedback_handler(store: FeedbackSink, *, hash_personal: HashOne | None = None) -> Handler:
-    """The handler of ``/feedback``. ``hash_personal`` is the project's keyed hash.
+def feedback_handler(
+    store: FeedbackSink, *, hash_personal: HashOne | None = None, holder: Holder | None = None
+) -> Handler:
+    """The handler of ``/feedback``. ``hash_personal`` is the project's keyed hash, ``holder`` names who sent headers.
 
-    Without it, labels by entity are refused where the entity is personal.
+    Without the hash, labels by entity are refused where the entity is personal; without a holder nobody is named.
     """
     keys = _Keys()
 
     async def feedback(service: Service, call: Call) -> Reply:
         given, key = _labels(json_body(call)), _key(call)
         reader = LabelReader(service.line.reader.contract, hash_personal)
-        labels = reader.read(given.labels, given.where, "" if key is None else key.hex())
+        who = (holder(call.headers) if holder is not None else None) or ""
+        labels = reader.read(given.labels, given.where, "" if key is None else key.hex(), who=who)
         if key is None:
             await _stored(store, labels)
         else:
@@ -139,8 +143,8 @@ class LabelReader:
         self._classes = _classes(contract)
         self._problems: list[Problem] = []
 
-    def read(self, given: Sequence[Any], where: str, key: str) -> list[Feedback]:
-        """The labels, ready to be stored. Raises Failure 422 with every problem, and then none is taken."""
+    def read(self, given: Sequence[Any], where: str, key: str, *, who: str = "") -> list[Feedback]:
+        """The labels that ``who`` tells, ready to be stored. Failure 422 has every problem, and then none is taken."""
         now = datetime.now(UTC)
         at_us = int(now.timestamp() * 1e6)
         rows = [(place, where.format(place), one) for place, one in enumerate(given)]
@@ -156,7 +160,8 @@ class LabelReader:
                 shown.append(Problem(f"{len(self._problems) - len(shown)} more problems"))
             message = "the label cannot be taken" if len(given) == 1 else "labels cannot be taken; none was"
             raise Failure(422, message, problems=shown)
-        return [label for label in made.values() if label is not None]
+        labels = [label for label in made.values() if label is not None]
+        return [msgspec.structs.replace(label, who=who) for label in labels] if who else labels
 
     def _one(self, given: Any, where: str, at_us: int, key: str, place: int) -> Feedback | None:
         """A label without its entity; None where it is no object."""

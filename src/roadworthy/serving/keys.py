@@ -7,13 +7,13 @@ many comparisons whether its key is known or not; it is in no log and no error. 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 
 import msgspec
 
-__all__ = ["ApiKey", "KeyRing", "new_key"]
+__all__ = ["ApiKey", "Holder", "KeyRing", "new_key"]
 
 _PREFIX = "rw"
 _ID_BYTES, _SECRET_BYTES = 6, 24
@@ -35,6 +35,10 @@ def new_key(name: str) -> tuple[ApiKey, str]:
     id_ = secrets.token_hex(_ID_BYTES)
     text = f"{_PREFIX}_{id_}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     return ApiKey(id=id_, name=name, digest=sha256(text.encode()).hexdigest()), text
+
+
+Holder = Callable[[Mapping[bytes, bytes]], str | None]
+"""Names who sent headers; None where nobody is known."""
 
 
 class KeyRing:

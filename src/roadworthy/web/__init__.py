@@ -9,6 +9,13 @@ page loads anything from elsewhere, and the content security policy says so.
 - ``pages``: one module each, with its template under ``templates``.
 """
 
+import os
+
+# Read by Polars' allocator (jemalloc) as Polars is imported, so it stands before. Left alone it holds what a page
+# needed for a second or more, in four stores for each core. It replaces what is there: Polars leaves its own words to
+# the processes that it starts.
+os.environ["_RJEM_MALLOC_CONF"] = "narenas:1,dirty_decay_ms:10,muzzy_decay_ms:0"
+
 from roadworthy.web.running import dashboard
 
 __all__ = ["dashboard"]

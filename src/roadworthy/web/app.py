@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -32,7 +33,6 @@ from roadworthy.web.rendering import render, static_file
 
 __all__ = ["dashboard"]
 
-_SESSION, _SAID = "roadworthy_session", "roadworthy_said"
 _AT_ONCE = 4
 _STATUS = ((UnknownName, 404), (UsageError, 400), (DataError, 422), (RegistryError, 503))
 
@@ -51,6 +51,9 @@ class _Front:
     def __init__(self, desk: Desk, guards: Guards) -> None:
         self._desk, self._guards = desk, guards
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        # cookies do not know ports: two dashboards of one host must not sign each other's people out
+        mark = sha256(str(desk.file.absolute()).encode()).hexdigest()[:12]
+        self._session, self._said = f"roadworthy_session_{mark}", f"roadworthy_said_{mark}"
 
     def endpoint(self, door: Door) -> Callable[[Request], Awaitable[Response]]:
         """What answers at a door."""
@@ -94,13 +97,15 @@ class _Front:
 
     def _admit(self, request: Request, method: str) -> None:
         if not self._guards.admit_host(request.headers.get("host", "")):
-            raise _Refused(403, "this dashboard is not called like that", "roadworthy dashboard --allow-host NAME")
+            raise _Refused(
+                403, "this dashboard is not called like that", "give it --allow-host NAME where it is started"
+            )
         if method == "POST" and not self._guards.own_page(request.headers):
             raise _Refused(403, "a change is accepted from the dashboard's own pages only", "do it on the page itself")
 
     def _admitted(self, request: Request, method: str) -> str:
         self._admit(request, method)
-        person = self._guards.person(request.cookies.get(_SESSION, ""))
+        person = self._guards.person(request.cookies.get(self._session, ""))
         if not person and self._guards.must_sign_in():
             raise _SignInFirst
         return person
@@ -115,7 +120,7 @@ class _Front:
         if not session:
             return self._sign_in_page(request, to, wrong=request.method == "POST")
         response = RedirectResponse(to, status_code=303)
-        self._cookie(response, request, _SESSION, session)
+        self._cookie(response, request, self._session, session)
         return response
 
     def _sign_in_page(self, request: Request, to: str, *, wrong: bool) -> Response:
@@ -130,11 +135,11 @@ class _Front:
             return Response(answer.content, media_type=answer.kind, headers={**named, **answer.headers})
         response = RedirectResponse(_own(answer.to), status_code=303)
         if answer.words:
-            self._cookie(response, request, _SAID, self._guards.sealed(answer.words[:600]))
+            self._cookie(response, request, self._said, self._guards.sealed(answer.words[:600]))
         return response
 
     def _html(self, request: Request, page: Page, section: str, person: str, *, framed: bool = True) -> Response:
-        said = self._guards.unsealed(request.cookies.get(_SAID, ""))
+        said = self._guards.unsealed(request.cookies.get(self._said, ""))
         text = render(
             page.template,
             **page.shown,
@@ -149,7 +154,7 @@ class _Front:
         )
         response = Response(text, status_code=page.status, media_type="text/html; charset=utf-8")
         if said:
-            response.delete_cookie(_SAID)
+            response.delete_cookie(self._said)
         return response
 
     def _troubled(self, request: Request, error: Exception, person: str = "", section: str = "") -> Response:

@@ -28,7 +28,14 @@ def main(text: str) -> int:
     end_with_parent(given["parent"], lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         with socket.socket(fileno=given["socket"]) as listener:
-            show(given["project"], listener, host=given["host"], tls_cert=given["tls_cert"], tls_key=given["tls_key"])
+            show(
+                given["project"],
+                listener,
+                host=given["host"],
+                allow_hosts=given["allow_hosts"],
+                tls_cert=given["tls_cert"],
+                tls_key=given["tls_key"],
+            )
     except RoadworthyError as error:
         sys.stderr.write(f"roadworthy: the dashboard ended: {error.message}\n")
         return error.exit_code

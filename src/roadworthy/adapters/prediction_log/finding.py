@@ -33,6 +33,7 @@ _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _EARLIER = timedelta(days=1)
 """A label may be there before its prediction by the clocks of two machines."""
 _MOST_DAYS = 32
+_MOST_COLUMNS = 64
 _CANDIDATES = 10_000
 _MOST_CANDIDATES = 40_000
 _END = "\U0010ffff"
@@ -136,21 +137,36 @@ def find_one(lake: Path, id_: str, row: int) -> pl.DataFrame:
     _read_spools(search)
     same = (pl.col("id") == id_) & (pl.col("row") == row)
     for days in _days(search, None):
-        hits = [found for part in _parts(search, days) if (found := part.filter(same).collect()).height]
+        hits = [_whole(part, place) for part in _parts(search, days) for place in _places(part, same)]
         if hits:
             return sorted(hits, key=lambda hit: _place(hit.sort("at"), -1))[-1].sort("at").tail(1)
     return pl.DataFrame(schema={name: _SHAPE[name] for name in _COLUMNS[:7]})
 
 
+def _places(part: pl.LazyFrame, same: pl.Expr) -> list[int]:
+    """Where a prediction stands in a part, by the two columns that name it."""
+    numbered = part.select("id", "row").with_row_index("place")
+    return numbered.filter(same).select("place").collect().to_series().to_list()
+
+
+def _whole(part: pl.LazyFrame, place: int) -> pl.DataFrame:
+    """All columns of one row, some at a time: Polars reads ahead, and whole segments of all columns are large."""
+    names = part.collect_schema().names()
+    cuts = [part.select(names[at : at + _MOST_COLUMNS]) for at in range(0, len(names), _MOST_COLUMNS)]
+    return pl.concat([cut.slice(place, 1).collect() for cut in cuts], how="horizontal")
+
+
 def labels_of(lake: Path, row: pl.DataFrame, *, entity: str = "", time: str = "") -> pl.DataFrame:
     """All labels that were ever told of one prediction (from ``find_one``), oldest first, repeated ones once.
 
-    Columns: at, label, value, comment, and ``by``: whether it named the prediction (``id``) or ``entity`` and time.
+    Columns: at, label, value, comment, ``who`` told it (empty where that is not known), and ``by``: whether it named
+    the prediction (``id``) or ``entity`` and time.
     """
     search = _Search(lake, Wanted(), entity, time, newest=True, until=float("inf"))
     told = _told(search, _shaped(search, row.lazy()).collect(), None)
     by = pl.when(pl.col("id") != "").then(pl.lit("id")).otherwise(pl.lit("entity")).alias("by")
-    return told.select("at", "label", "value", "comment", by)
+    who = pl.col("who").fill_null("") if "who" in told.columns else pl.lit("")  # labels of before had none
+    return told.select("at", "label", "value", "comment", who.alias("who"), by)
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "comment": pl.String(),
     "key": pl.String(),
     "place": pl.Int64(),
+    "who": pl.String(),
 }
 """The columns of the stream. ``id`` is empty where a label names entity and time, ``label`` for regression."""
 

@@ -69,10 +69,15 @@ def read_feedback(
     that name entity and time).
     """
     told = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, until)
-    rows = (told.filter(pl.col("id").is_in(list(ids))) if ids else told).collect()
+    own = pl.col("id").is_in(list(ids)) if ids else pl.lit(value=True)
+    rows = told.filter(own).collect()
+    keys = rows.get_column("key").unique() if ids else pl.Series("key", [], pl.String)
+    if (keys != "").any():  # which came first under a key is seen among all of it, of whatever prediction
+        rows = told.filter(own | ((pl.col("key") != "") & pl.col("key").is_in(keys.implode()))).collect()
     rows = rows.sort("at", "place", maintain_order=True)
     repeated = (pl.col("key") != "") & ~pl.struct("key", "place").is_first_distinct()
-    once = rows.filter(~repeated)
+    once = rows.filter(~repeated).filter(own)
+    rows = rows.filter(own)
     about = ["id", "row", "entity", "time"]
     label = pl.struct("label", "value")
     changed = once.select((label != label.shift(1).over(about)).sum()).item()

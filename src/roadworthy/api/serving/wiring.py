@@ -18,6 +18,7 @@ from roadworthy.serving.calls import Route
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.events import Events
 from roadworthy.serving.feedback import feedback_handler
+from roadworthy.serving.keys import Holder
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.open_inference.rest import OpenInference
 from roadworthy.serving.openapi import openapi
@@ -40,8 +41,10 @@ class Wired(NamedTuple):
     closes: tuple[Callable[[], None], ...]
 
 
-def wired(options: Options, project: assembly.Project, chain: Chain, metrics: Metrics, worker: int) -> Wired:
-    """Everything of one worker but its sockets. Call it inside the running event loop."""
+def wired(
+    options: Options, project: assembly.Project, chain: Chain, metrics: Metrics, worker: int, *, holder: Holder
+) -> Wired:
+    """Everything of one worker but its sockets; ``holder`` names who sent headers. Call it in a running event loop."""
     name, lake, label = project.spec.name, project.settings.lake, f"w{worker}"
     hasher = assembly.hasher_of(project)  # a model without personal columns needs none
     hash_one = None if hasher is None else hasher.hash_one
@@ -51,7 +54,7 @@ def wired(options: Options, project: assembly.Project, chain: Chain, metrics: Me
     events = Events(lambda: states.store)
     routes = {
         "/events": Route("events", ("POST",), events),
-        "/feedback": Route("feedback", ("POST",), feedback_handler(labels, hash_personal=hash_one)),
+        "/feedback": Route("feedback", ("POST",), feedback_handler(labels, hash_personal=hash_one, holder=holder)),
         "/openapi.json": Route("other", ("GET", "HEAD"), openapi),
         **inference.routes(),
     }

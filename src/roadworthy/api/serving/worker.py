@@ -28,7 +28,7 @@ from roadworthy.api.serving.memory import resident
 from roadworthy.api.serving.options import Options
 from roadworthy.api.serving.wiring import Wired, grpc_started, wired
 from roadworthy.errors import RoadworthyError
-from roadworthy.serving.calls import Call, Reply, Route, json_reply
+from roadworthy.serving.calls import Call, Headers, Reply, Route, json_reply
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.hosts import Hosts
 from roadworthy.serving.keys import KeyRing
@@ -87,10 +87,14 @@ class Worker:
         uvloop.run(self._run(chain, ring))
 
     async def _run(self, chain: Chain, ring: KeyRing) -> None:
+        def holder(sent: Headers) -> str | None:
+            return web.keys.holder(sent)  # by the keys of now: they change
+
         loop = asyncio.get_running_loop()
         for one in _SIGNALS:
             loop.add_signal_handler(one, self._end)
-        found = wired(self._options, self._project, chain, self._place.metrics, self._place.worker)
+        place = self._place
+        found = wired(self._options, self._project, chain, place.metrics, place.worker, holder=holder)
         ready = {"/readyz": Route("other", ("GET", "HEAD"), self._ready, open=True)}
         hosts = None if self._options.uds else Hosts([self._options.host, *self._options.allow_hosts])
         web = Web(keys=ring, routes={**found.routes, **ready}, prefixes=found.prefixes, hosts=hosts)

@@ -33,6 +33,7 @@ from roadworthy.records.evidence import Measurement
 from roadworthy.records.reading import Reading
 from roadworthy.records.verdict import Waiver
 from roadworthy.records.window import Cut, Window, WindowKind
+from roadworthy.stages.watching.abreast import part_of
 from roadworthy.stages.watching.besides import FEWEST_ROWS
 from roadworthy.stages.watching.estimates import Estimates
 from roadworthy.stages.watching.judging import Back, Sight, guarded, told_of
@@ -102,7 +103,8 @@ class Asking:
         self, windows: Sequence[Window], now_us: int, known_by_us: int, *, watched_before: str
     ) -> Iterator[Asked]:
         """The same for windows that follow each other and have no row; what they share is read once."""
-        rows = self._traffic.rows(windows[0].after, windows[0].until, known_by_us)
+        # cleared: a row that has come since is late, as it is for a window that was judged alone
+        rows = self._traffic.rows(windows[0].after, windows[0].until, known_by_us).clear()
         watched = self._versions.titled(watched_before) or self._versions.in_service()
         known = self._known(windows[0], windows[-1], watched)
         own, digest = watched.own(rows), _digest(rows)
@@ -134,6 +136,7 @@ class Asking:
         )
         readings = digest_bytes(msgspec.json.encode(live.traffic.readings if live.traffic else ()))
         parts = {"rows": digest, "bundle": watched.digest, "readings": readings}
+        others = self._others(rows, watched)
         return Asked(
             watched=watched,
             window=window,
@@ -143,12 +146,12 @@ class Asking:
             inputs=digest_data([parts["rows"], parts["bundle"], live.newest_us, parts["readings"]]),
             rows=rows,
             sight=sight,
-            allotment=allotment,
+            allotment=_shared(allotment, rows, watched, others),
             looks=None,
             seconds=seconds,
             standing=known.standing,
             waivers=self.waivers(),
-            others=self._others(rows, watched),
+            others=others,
             parts=parts,
         )
 
@@ -245,6 +248,15 @@ def sketched(asked: Asked) -> tuple[Reference | None, str]:
         return (asked.watched.sketch(own) if own.height else None), ""
     except Exception as error:  # noqa: BLE001 - it is told as a check that broke, and stops no other
         return None, f"the rows could not be counted: {told_of(error)}"
+
+
+def _shared(allotment: Allotment, rows: pl.DataFrame, watched: Watched, others: Sequence[Watched]) -> Allotment:
+    """The part of the alarm budget that is left where other versions alarm too: by the rows that each answered."""
+    if not others:
+        return allotment
+    titles = rows.get_column("_version")
+    own, theirs = int((titles == watched.title).sum()), int(titles.is_in([one.title for one in others]).sum())
+    return part_of(allotment, own / (own + theirs)) if own else allotment
 
 
 def scale_of(alert: Alert) -> int:

@@ -1,8 +1,8 @@
 """Hours that are over, taken in once each: volume, latency, errors and reports, as charts in the registry.
 
 In: traffic, readings of servers, the time. Out: ``Trends`` and signals, in one transaction for up to a day of hours.
-Laws: an hour is taken in once, by whichever monitor; looked at every hour or all at once after a pause, the charts are
-the same; an hour for which nobody read a server has no latency, and no hour is left out.
+Laws: an hour is taken in once, by whichever monitor; looked at every hour or all at once after a pause, the charts and
+their alerts are the same; an hour for which nobody read a server has no latency, and no hour is left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from roadworthy.measures.operations.latency import latency_quantile
 from roadworthy.measures.operations.measuring import FAULTS
 from roadworthy.measures.operations.traffic import Traffic as Counted
 from roadworthy.measures.operations.traffic import traffic_of
-from roadworthy.records.alert import Signal, Word
+from roadworthy.records.alert import Signal
 from roadworthy.records.project import Task
 from roadworthy.records.reading import Reading
 from roadworthy.records.window import Place
@@ -69,11 +69,11 @@ class Hourly:
                 self._last_s = trends.hours[-1].at_s if trends.hours else None
                 return 0
         for begin_s in range(first_s, until_s, _AT_ONCE * _HOUR_S):
-            self._day(begin_s, min(begin_s + _AT_ONCE * _HOUR_S, until_s), until_s, now_us)
+            self._day(begin_s, min(begin_s + _AT_ONCE * _HOUR_S, until_s), now_us)
         return (until_s - first_s) // _HOUR_S
 
-    def _day(self, first_s: int, end_s: int, until_s: int, now_us: int) -> None:
-        """Take in the hours up to ``end_s``; of those before the last of all only alarms are told."""
+    def _day(self, first_s: int, end_s: int, now_us: int) -> None:
+        """Take in the hours up to ``end_s``. Alerts hear each of them, so that clear ones count as they would have."""
         with self._transactions.reading() as connection:
             trends = trends_of(connection, self._project)
             readings = readings_of(connection, self._project, first_s * 1_000_000, end_s * 1_000_000)
@@ -87,8 +87,7 @@ class Hourly:
             taken, said = stepped_on(taken, hour, per_hour=_rate(allotment, Family.OPERATIONS))
             if reported:
                 said += (reports_signal(taken.hours, per_hour=_rate(allotment, Family.FEEDBACK)),)
-            newest = hour.at_s == until_s - _HOUR_S
-            signals += [one for one in said if newest or one.word is Word.ALARM]
+            signals += said
         with self._transactions.changing() as connection:
             if trends_of(connection, self._project) == trends:  # else another monitor was first
                 _keep(connection, self._project, taken)

@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from roadworthy.api.watching.again import Again, judged_again
 from roadworthy.api.watching.asking import Asking, Watch, sketched
 from roadworthy.api.watching.hourly import Hourly, going
@@ -62,7 +64,6 @@ class Monitor:
         self._asking = Asking(watch, traffic, versions, transactions)
         self._hourly = Hourly(watch, traffic, versions, transactions, alerts)
         self._revisings: dict[str, Revising] = {}
-        self._ended: Place | None = None
 
     def tick(self, now_us: int, *, most: int = 64) -> Ticked:
         """Judge the windows that are over, at most so many, then what labels have changed."""
@@ -125,10 +126,8 @@ class Monitor:
         """The windows to judge now, and whether more may be over."""
         with self._transactions.reading() as connection:
             last = kept_windows.last(connection, self._project, self._cut.series)
-            if self._ended is None:
-                others = [one for one in kept_windows.series(connection, self._project) if one != self._cut.series]
-                self._ended = kept_windows.ends(connection, self._project, others)
-        after = max(self._ended, Place(0) if last is None else last.until)
+            ended = self._ended(connection)
+        after = max(ended, Place(0) if last is None else last.until)
         places: Sequence[Place] = ()
         at_once = max(self._cut.size, _MOST_PLACES)
         if self._cut.kind is WindowKind.COUNT:
@@ -136,9 +135,22 @@ class Monitor:
         elif last is None:
             places = self._traffic.places(after, watermark_us, 1)
         windows = next_windows(
-            self._project, self._cut, last, places, watermark_us=watermark_us, most=_MOST_AHEAD, beyond=self._ended
+            self._project, self._cut, last, places, watermark_us=watermark_us, most=_MOST_AHEAD, beyond=ended
         )
         return windows, len(windows) == _MOST_AHEAD or len(places) == at_once
+
+    def _ended(self, connection: Connection) -> Place:
+        """Where windows that were cut otherwise end by now: a monitor that was forgotten may still cut them."""
+        others = [one for one in kept_windows.series(connection, self._project) if one != self._cut.series]
+        return kept_windows.ends(connection, self._project, others)
+
+    def _alone(self, connection: Connection, window: Window) -> None:
+        """Raises RegistryError where rows of a window have been judged meanwhile in one that was cut otherwise."""
+        if self._ended(connection) > window.after:
+            raise RegistryError(
+                f"rows of window {window.title} were judged meanwhile in windows that were cut otherwise",
+                next_step="see that one monitor alone watches the project; this one goes on behind them",
+            )
 
     def _leading_empties(self, windows: Sequence[Window]) -> Sequence[Window]:
         """The windows without a row that come before any with one; none of a single one, which is no work."""
@@ -182,6 +194,7 @@ class Monitor:
             if len(asked.sight.backs) > 1:
                 turns[asked.window.number] = Looked(1, now_us)
         with self._transactions.changing() as connection:
+            self._alone(connection, windows[0])
             kept_windows.add_all(connection, [(one.judged, one.summary, None) for one in done])
             remember(connection, self._project, series, Memory(memory.version, kept))
             note_looks(connection, self._project, series, turns)
@@ -211,6 +224,7 @@ class Monitor:
         kept, looks = advanced(kept, window.number, sketch, asked.allotment.scales)
         found = judged_window(replace(asked, looks=looks, uncounted=uncounted, late=late.late))
         with self._transactions.changing() as connection:
+            self._alone(connection, window)
             kept_windows.add(connection, found.judged, found.summary, sketch)
             remember(connection, self._project, self._cut.series, Memory(asked.watched.title, kept))
             told_late(connection, self._project, self._cut.series, late)

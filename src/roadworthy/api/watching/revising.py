@@ -38,7 +38,7 @@ from roadworthy.stages.watching.whole import judged_window, late_of, looked_back
 __all__ = ["Revising", "of_the_monitor"]
 
 _LATE = "monitor:late labels"
-_DAY_US = 86_400_000_000
+_HOUR_US, _DAY_US = 3_600_000_000, 86_400_000_000
 
 _Back = tuple[Looked, tuple[Signal, ...]]
 
@@ -100,13 +100,23 @@ class Revising:
             cursors.set_cursor(connection, self._project, f"labels:{series}", str(known_by_us))
             cursors.set_waiting(connection, self._project, series, waiting)
             note_looks(connection, self._project, series, {number: look for number, (look, _) in looks.items()})
-            source = f"labels until {moment(known_by_us):%Y-%m-%d %H:%M:%S}"
-            going = of_the_monitor(_LATE, faults[0] if faults else "", known_by_us, source)
             signals = [signal for _, said in looks.values() for signal in said]
             if self._erring:
                 signals += self._errors(connection, fresh, watched, known_by_us)
-            self._alerts.apply(connection, (*signals, going), self._policy, now_us)
+            self._alerts.apply(connection, (*signals, self._going(faults, known_by_us)), self._policy, now_us)
         return tuple(one for one in revised.values() if one is not None)
+
+    def _going(self, faults: list[str], known_by_us: int) -> Signal:
+        """One word an hour: a window that cannot be judged again is tried at every poll, and is news once.
+
+        A series that is cut no more has a rule of its own: that another one gets on says nothing of it.
+        """
+        hour_us = known_by_us // _HOUR_US * _HOUR_US
+        rule = _LATE if self._erring else f"{_LATE} of {self._series}"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        fault = f"{faults[0]}{more}" if faults else ""
+        at_us = hour_us if fault else hour_us + 1  # that it gets on again counts in the hour in which it did not, too
+        return of_the_monitor(rule, fault, at_us, f"labels, hour/{hour_us // _HOUR_US}")
 
     def _revise(self, summary: WindowSummary, now_us: int, known_by_us: int) -> Judged | None:
         with self._transactions.reading() as connection:

@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 
 import msgspec
-from scipy import stats
+from scipy import special
 
 from roadworthy.errors import DataError
 from roadworthy.measures.alarms.budget import MOST_LEVEL
@@ -104,7 +104,7 @@ def burns(
                 long_bad=bad,
                 long_total=total,
                 short_total=short_total,
-                p=float(stats.binom.sf(bad - 1, total, allowed)) if total else 1.0,
+                p=float(special.betainc(bad, total - bad + 1, allowed)) if bad else 1.0,
                 level=min(per_s * every_s / len(pairs), MOST_LEVEL),
             )
         )

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import special
 
 from roadworthy.errors import DataError
 from roadworthy.records.alert import Signal, Word
@@ -194,10 +194,12 @@ def limit_for(per_point: float, points: int) -> float:
     """
     if not 0 < per_point < 0.5:
         raise DataError(f"{per_point} false alarms per value; expected more than 0 and less than 0.5")
+    from scipy.optimize import brentq  # noqa: PLC0415 - 20 MB, and only who sets a limit needs it
+
     nodes, weights = np.polynomial.hermite_e.hermegauss(15)
     weights = weights / weights.sum()
     means = nodes / math.sqrt(points)
-    spreads = np.sqrt(np.maximum(stats.chi2.ppf(stats.norm.cdf(nodes), points - 1) / (points - 1), 1e-3))
+    spreads = np.sqrt(np.maximum(2 * special.gammaincinv((points - 1) / 2, special.ndtr(nodes)) / (points - 1), 1e-3))
 
     def rate(limit: float) -> float:
         return float(
@@ -209,7 +211,7 @@ def limit_for(per_point: float, points: int) -> float:
         )
 
     excess: Callable[[float], float] = lambda limit: math.log(rate(limit) / per_point)  # noqa: E731 - one use
-    return float(optimize.brentq(excess, 0.01, 200.0, xtol=1e-4)) if excess(0.01) > 0 else 0.01
+    return float(brentq(excess, 0.01, 200.0, xtol=1e-4)) if excess(0.01) > 0 else 0.01
 
 
 def _side(alarming: str, upper: float, lower: float, limit: float) -> str:
@@ -242,4 +244,4 @@ def _normal_score(baseline: Baseline, innovation: float) -> float:
     ranked = np.array(baseline.scores)
     low, high = np.searchsorted(ranked, innovation, side="left"), np.searchsorted(ranked, innovation, side="right")
     place = float(np.clip((low + high) / 2, 0.5, len(ranked) - 0.5)) / len(ranked)
-    return float(stats.norm.ppf(place))
+    return float(special.ndtri(place))

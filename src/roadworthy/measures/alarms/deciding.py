@@ -21,7 +21,7 @@ import msgspec
 
 from roadworthy.measures.alarms.budget import Allotment, Family
 from roadworthy.measures.alarms.scales import Block
-from roadworthy.measures.drift import EFFECT_FLOOR, by_chance
+from roadworthy.measures.drift import EFFECT_FLOOR, chances
 from roadworthy.records.alert import Severity, Signal, Word
 from roadworthy.records.shift import Shift, ShiftKind
 
@@ -187,10 +187,8 @@ def _level(look: Compared, family: Family, tested: Sequence[Shift], allotment: A
     window = look.seconds / 2**look.block.scale
     new = [window * max(1.0, 2.0 ** (scale - 1)) for scale in range(allotment.scales)]
     equal = [allotment.level(family, seconds=window * 2**scale, scale=scale) for scale in range(allotment.scales)]
-    spent = [
-        math.fsum(by_chance(shift, floor, times=2.0 ** (scale - look.block.scale)) for shift in tested)
-        for scale in range(allotment.scales)
-    ]
+    times = [2.0 ** (scale - look.block.scale) for scale in range(allotment.scales)]
+    spent = [math.fsum(row) for row in chances(tested, floor, times).tolist()]
     rate = _filled([one / time for one, time in zip(spent, new, strict=True)], equal[0] / new[0] * len(new))
     own = look.block.scale
     return float(max(equal[own], min(rate * new[own], _MOST_TIMES * equal[own], _MOST_HANDED)))

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from roadworthy.measures.drift.comparing import compared
 from roadworthy.measures.drift.dispersion import with_dispersion
-from roadworthy.measures.drift.effects import EFFECT_FLOOR, by_chance
+from roadworthy.measures.drift.effects import EFFECT_FLOOR, by_chance, chances
 
-__all__ = ["EFFECT_FLOOR", "by_chance", "compared", "with_dispersion"]
+__all__ = ["EFFECT_FLOOR", "by_chance", "chances", "compared", "with_dispersion"]

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from roadworthy.measures.columns import number_table, numbers
 from roadworthy.measures.examined import Brief, Examined
+from roadworthy.measures.ranks import mid_ranks
 from roadworthy.measures.robustness.asking import Reply, ask
 from roadworthy.records.evidence import Exhibit
 from roadworthy.records.project import Task
@@ -94,7 +94,7 @@ def partner(examined: Examined, brief: Brief, column: str) -> tuple[str, float]:
 def _ranks(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centred ranks of each column [n, d]; a missing cell lies in the middle."""
     known = ~np.isnan(table)
-    ranks = stats.rankdata(np.where(known, table, np.inf), axis=0)
+    ranks = mid_ranks(np.where(known, table, np.inf))
     middle = (known.sum(axis=0) + 1) / 2
     return np.asarray(np.where(known, ranks - middle, 0.0), dtype=np.float64)
 

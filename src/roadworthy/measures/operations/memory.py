@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from roadworthy.measures.intervals import Bounds, NotEnough
+from roadworthy.measures.ranks import mid_ranks
 from roadworthy.records.reading import Reading
 
 __all__ = ["growth", "growth_of", "resident"]
@@ -74,7 +75,7 @@ def growth_of(at_s: Floats, size: Floats, confidence: float) -> Bounds:
     apart = at_s[second] - at_s[first]
     slopes = np.sort((size[second] - size[first])[apart > 0] / apart[apart > 0]) * _DAY_S
     value = float(np.median(slopes))
-    ranks = stats.rankdata(size - value / _DAY_S * at_s)
+    ranks = mid_ranks(size - value / _DAY_S * at_s)
     ties = np.unique(size, return_counts=True)[1]
     variance = (n * (n - 1) * (2 * n + 5) - float(np.sum(ties * (ties - 1) * (2 * ties + 5)))) / 18.0
     reach = float(special.ndtri(confidence)) * math.sqrt(variance * _alike(ranks)) + 1.0

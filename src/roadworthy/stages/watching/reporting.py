@@ -5,9 +5,11 @@ whenever its prediction was made, so that a later report changes no past hour; l
 confirm the decision are outcomes that somebody delivers, no reports (quality and the stream of errors look at them).
 
 The test is exact: given all reports, those of the newest hours are binomial with the share of decisions that these
-hours have (Przyborowski and Wilenski 1940), at the size that the reports' own variation between hours leaves (Korn
-and Graubard 1998). Decisions are counted over the day that ends with an hour, since people report later than they ask.
-It is looked at over the last 1, 2, 4 … 64 hours, of four weeks, which share the level of ``Family.FEEDBACK``.
+hours have (Przyborowski and Wilenski 1940), at the size that the reports' own variation between hours leaves (Korn and
+Graubard 1998). Until reports came in a dozen hours, nothing is known of that variation, and who reports is not known at
+all: so an hour with reports counts as one report then, and it takes three of them, which one person in a bad mood
+hardly gives. Decisions are counted over the day that ends with an hour, since people report later than they ask. It is
+looked at over the last 1, 2, 4 … 64 hours, of four weeks, which share the level of ``Family.FEEDBACK``.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ RULE = "reported_wrong_rise"
 _SCALES = 7
 _MOST_HOURS = 4 * 168
 _LEAST_HOURS, _LEAST_DECISIONS, _LEAST_REPORTS = 48, 500, 5
+_KNOWN_HOURS, _LEAST_REPORTED = 12, 3
 _MOST_LEVEL = 0.05
 _MORE, _HALF_AS_MANY = 0.002, 1.5
 _DAY, _HOUR_S = 24, 3_600
@@ -51,7 +54,8 @@ def reports_signal(hours: Sequence[Hour], *, per_hour: float) -> Signal:
     ends = [block.last - block.first + 1 for block in blocks_ending_at(newest.at_s // _HOUR_S, _SCALES)]
     looks = [_look(reports, decided, size, per_hour) for size in ends if size < len(hours)]
     known = [one for one in looks if one]
-    alarms = [one for one in known if one["p"] <= one["level"] and _matters(one)]
+    alarms = [one for one in known if one["p"] <= one["level"] and _matters(one) and _spread(one)]
+    alone = [one for one in known if _matters(one) and not one["known"]]
     if alarms:
         found = alarms[0]
         before = f"{100 * found['usual']:.2g} % of decisions before" if found["usual"] else "none before"
@@ -59,6 +63,12 @@ def reports_signal(hours: Sequence[Hour], *, per_hour: float) -> Signal:
         sentence = (
             f"Users report more wrong answers: {found['reports']:,.0f} in {found['hours']:.0f} h, "
             f"{100 * found['value']:.2g} % of decisions; {before}."
+        )
+    elif alone:
+        found, word = alone[0], Word.UNKNOWN
+        sentence = (
+            f"{found['reports']:,.0f} wrong answers were reported in {found['reported']:.0f} of the last "
+            f"{found['hours']:.0f} h; that may be one person, since hardly any reports came before."
         )
     elif known:
         found, word = known[0], Word.CLEAR
@@ -96,7 +106,10 @@ def _look(reports: Floats, decided: Floats, size: int, per_hour: float) -> dict[
     except NotEnough:
         return {}
     part = share_of / (share_of + total)
-    p = float(special.betainc(after * weight, before * weight + 1.0, part)) if after else 1.0
+    hours_before, hours_after = (float((reports[span] > 0).sum()) for span in (past, now))
+    is_known = hours_before >= _KNOWN_HOURS
+    more, usual = (after * weight, before * weight) if is_known else (hours_after, hours_before)
+    p = float(special.betainc(more, usual + 1.0, part)) if after else 1.0
     new = 1 if size == 1 else size // 2
     return {
         "p": p,
@@ -106,6 +119,8 @@ def _look(reports: Floats, decided: Floats, size: int, per_hour: float) -> dict[
         "value": after / share_of,
         "usual": before / total,
         "rows": share_of,
+        "reported": hours_after,
+        "known": float(is_known),
         "bound": max(before / total * _HALF_AS_MANY, before / total + _MORE),
     }
 
@@ -113,6 +128,11 @@ def _look(reports: Floats, decided: Floats, size: int, per_hour: float) -> dict[
 def _matters(look: dict[str, float]) -> bool:
     """Whether there are so many more that somebody is called."""
     return look["reports"] >= _LEAST_REPORTS and look["value"] >= look["bound"]
+
+
+def _spread(look: dict[str, float]) -> bool:
+    """Whether it is known how reports come together, or these came in several hours."""
+    return bool(look["known"]) or look["reported"] >= _LEAST_REPORTED
 
 
 def _over_a_day(decided: Floats) -> Floats:

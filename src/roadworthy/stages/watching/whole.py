@@ -27,6 +27,7 @@ from roadworthy.records.project import Task
 from roadworthy.records.shift import Shift
 from roadworthy.records.verdict import Waiver
 from roadworthy.records.window import Beside, Judged, Window, WindowSummary
+from roadworthy.stages.watching.abreast import Abreast, of_quality, part_of
 from roadworthy.stages.watching.besides import beside, shown_besides
 from roadworthy.stages.watching.data import comparisons, data_members, signals_of_data
 from roadworthy.stages.watching.judging import Sight, excused, members, requirement_signals, shown, told_of
@@ -38,9 +39,11 @@ from roadworthy.standard import Requirement
 
 __all__ = ["EDITION", "Asked", "Found", "Late", "allotment_for", "judged_window", "late_of", "looked_back"]
 
-EDITION = 1
-"""Counts what a window is judged by; see ``Judged.edition``."""
+EDITION = 2
+"""Counts what a window is judged by; see ``Judged.edition``. Those before 2 said of late rows that no window counts
+them, which a revision does."""
 
+_REVISED = 2
 _MOVED = 12
 _MOST_LATE = 0.001
 _T = TypeVar("_T")
@@ -129,6 +132,7 @@ def judged_window(asked: Asked) -> Found:
     measured, verdict = shown(asked.watched, asked.sight, waivers=asked.waivers, today=today)
     waived = {one.requirement: one.waiver for one in verdict.requirements if one.waiver is not None}
     signals += part("requirements", lambda: excused(_of_requirements(asked), waived))
+    signals += part("alarms of other versions", lambda: tuple(_of_others(asked)))
     late = _of_late_rows(asked)
     others: tuple[Beside, ...] = ()
     if asked.edition:
@@ -182,17 +186,18 @@ def _late_counts(late: Late) -> dict[str, int]:
 def _notes(asked: Asked) -> Iterator[str]:
     """What a person should know besides checks that broke."""
     if asked.late.rows:
-        yield _late_words(asked.late)
+        yield _late_words(asked.late, asked.edition)
     absent = sorted(set(asked.watched.contract.inputs) - set(asked.rows.columns))
     if absent and asked.rows.height and asked.edition:
         yield f"The prediction log does not hold {', '.join(absent)}: nothing is known of these columns."
 
 
-def _late_words(late: Late) -> str:
+def _late_words(late: Late, edition: int = EDITION) -> str:
     if not late.rows:
         return "All rows came in time."
     share = f"{100 * late.rows / late.among:.2g} % of {late.among:,}"
-    return f"{late.rows:,} rows came after their windows were judged ({share}); no window counts them."
+    counted_by = "no window counts them" if edition < _REVISED else "only a later revision of these counts them"
+    return f"{late.rows:,} rows came after their windows were judged ({share}); {counted_by}."
 
 
 def _of_late_rows(asked: Asked) -> tuple[Signal, ...]:
@@ -218,6 +223,26 @@ def _of_late_rows(asked: Asked) -> tuple[Signal, ...]:
 
 def _others(asked: Asked, today: date) -> tuple[Beside, ...]:
     return tuple(beside(one, asked.rows, waivers=asked.waivers, today=today) for one in asked.others)
+
+
+def _of_others(asked: Asked) -> Iterator[Signal]:
+    """What there is to say of the other versions; the budget is theirs by the rows that they answered."""
+    answered = {one.title: one.own(asked.rows) for one in asked.others}
+    rows = _own(asked) + sum(own.height for own in answered.values())
+    for one in map(of_quality, asked.others):
+        own = answered[one.title]
+        allotment = part_of(allotment_for(one, asked.seconds[0], 1), own.height / rows)
+        found = Abreast(
+            version=one,
+            own=own,
+            window=asked.window,
+            seconds=asked.seconds[0],
+            allotment=allotment,
+            title=asked.sight.title,
+            turn=asked.revision + 1,
+            fresh=asked.looks is not None,
+        )
+        yield from found.signals(asked.waivers, _unasked)
 
 
 def looked_back(asked: Asked) -> tuple[Signal, ...]:

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 
 from roadworthy.adapters.lake import Lake
+from roadworthy.errors import Problem, StorageError
 from roadworthy.formats.bundle import OpenBundle, read_bundle, require_registered
 from roadworthy.lifecycle import watching
 from roadworthy.lifecycle.registry import CHAMPION, Registry
@@ -31,6 +34,7 @@ from roadworthy.standard import Standard
 __all__ = ["Site"]
 
 _MOST_BUNDLES = 2
+R = TypeVar("R")
 
 
 class Site:
@@ -92,6 +96,21 @@ class Site:
     def bundle(self, version: Version) -> OpenBundle:
         """A version's verified bundle; BundleError when the lake holds another in its place."""
         return self._bundle(version.digest, version.manifest)
+
+    def record(self, stage: str, digest: Digest, kind: type[R]) -> R | None:
+        """A stage's record; None where the lake does not hold it any more, StorageError where it does not parse."""
+        if not self.lake.has(stage, digest):
+            return None
+        file = self.lake.path(stage, digest) / "record.json"
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=kind)
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+            problem = Problem(str(error), where=str(file), expected="a record as its stage wrote it")
+            raise StorageError(
+                f"what the stage {stage} kept cannot be read",
+                problems=(problem,),
+                next_step=f"remove {file.parent}, and roadworthy run makes it anew",
+            ) from error
 
     def series(self, connection: Connection) -> str:
         """The series of windows that is looked at: as the project declares it, else the one that was judged last."""

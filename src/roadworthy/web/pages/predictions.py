@@ -62,7 +62,15 @@ def _told(desk: Desk, asked: Asked) -> Page | Moved:
     if not label:
         return _shown(desk, asked, ("Say what it turned out as.",))
     try:
-        said = api.feedback(id=id_, row=str(row), label=label, comment=comment, version=form.version, project=desk.file)
+        said = api.feedback(
+            id=id_,
+            row=str(row),
+            label=label,
+            comment=comment,
+            by=asked.person,
+            version=form.version,
+            project=desk.file,
+        )
     except DataError as error:
         words = (
             f"{problem.found[:1].upper()}{problem.found[1:]}; expected {problem.expected}."

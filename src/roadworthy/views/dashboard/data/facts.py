@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from roadworthy.errors import RoadworthyError, StorageError
+from roadworthy.errors import RoadworthyError
 from roadworthy.formats.bundle.parts import ServingContract
 from roadworthy.formats.wording import number
 from roadworthy.records.contract import ColumnContract, ColumnType, MissingPolicy
@@ -115,13 +115,7 @@ def _facts(site: Site, held: Held) -> Facts:
 def _cleaned(site: Site, version: Version) -> CleanRows | None:
     """The record of the cleaning; None of a version that others trained, and where the lake was emptied."""
     digest = version.lineage.get("clean")
-    if digest is None:
-        return None
-    try:
-        content = (site.lake.path("clean", digest) / "record.json").read_bytes()
-    except (StorageError, FileNotFoundError):
-        return None
-    return msgspec.json.decode(content, type=CleanRows)
+    return None if digest is None else site.record("clean", digest, CleanRows)
 
 
 def _uses(name: str, contract: ServingContract) -> Iterator[str]:

@@ -30,11 +30,15 @@ _MOST_RADIO = 6
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """One label as it came. ``stands``: it is the last one, which counts; ``by_entity``: it named who and when."""
+    """One label as it came. ``stands``: it is the last one, which counts; ``by_entity``: it named who and when.
+
+    ``who`` told it, empty where that is not known.
+    """
 
     at_us: int
     label: str
     comment: str
+    who: str
     stands: bool
     wrong: bool
     by_entity: bool
@@ -79,6 +83,7 @@ def told_of(site: Site, row: pl.DataFrame, decision: str) -> tuple[Told, ...]:
             at_us=one["at"],
             label=wording.number(one["value"], 6) if one["value"] is not None else one["label"],
             comment=one["comment"],
+            who=one["who"],
             stands=place == last,
             wrong=bool(decision and one["label"] and one["label"] != decision),
             by_entity=one["by"] == "entity",

@@ -17,11 +17,13 @@ from roadworthy.measures.quality import METRICS
 from roadworthy.measures.samples import Sample
 from roadworthy.records.evidence import Measurement
 from roadworthy.records.project import Task
+from roadworthy.records.verdict import Outcome
 from roadworthy.records.window import Judged
 from roadworthy.stages.measuring import measurable, measured
 from roadworthy.stages.validate_rows import Slices
 from roadworthy.stages.watching.quality import FEWEST, slices_for
 from roadworthy.standard import CATALOGUE, Requirement
+from roadworthy.standard.judge import judge_requirement
 from roadworthy.standard.metric import Direction
 from roadworthy.views.dashboard.quality.held import Held
 from roadworthy.views.dashboard.quality.labelled import Known, columns_of
@@ -46,7 +48,10 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One group. ``live`` is by labels, or by estimate where ``estimated``; ``words`` say why there is no figure."""
+    """One group. ``live`` is by labels, or by estimate where ``estimated``; ``words`` say why there is no figure.
+
+    ``missed``: it is proven to miss its bound; ``beyond``: its value does, and that is not proven.
+    """
 
     name: str
     live: Measurement | None
@@ -54,6 +59,7 @@ class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
     release: Measurement | None
     bar: Bar
     words: str = ""
+    beyond: bool = False
     missed: bool = False
 
 
@@ -106,9 +112,11 @@ def _sides(  # noqa: PLR0917 - everything that a figure by group may come from
 ) -> _Sides:
     held_out = release.rows
     cut = _cut(held, column, held_out if column in held_out.columns else known.rows)
-    before = _measured(metric, column, release.holdout, held_out, cut)
+    required = held.requirement(metric, column)
+    asked = required or Requirement(metric=metric, at_least=0.0, slice=column)
+    before = _measured(asked, release.holdout, held_out, cut)
     return _Sides(
-        live=_measured(metric, column, known.sample, known.rows, cut),
+        live=_measured(asked, known.sample, known.rows, cut),
         guessed=_estimated(newest, metric, column),
         before=before or _of_evidence(held, metric, column),
     )
@@ -143,9 +151,10 @@ def _cut(held: Held, column: str, rows: pl.DataFrame) -> Slices | None:
 
 
 def _measured(
-    metric: str, column: str, sample: Sample | None, rows: pl.DataFrame, cut: Slices | None
+    asked: Requirement, sample: Sample | None, rows: pl.DataFrame, cut: Slices | None
 ) -> dict[str, Measurement]:
     """The metric in each group; the groups with most rows where there are very many."""
+    column = asked.slice
     if sample is None or column not in rows.columns or cut is None:
         return {}
     if len(cut.groups) > _MOST_GROUPS:
@@ -153,7 +162,6 @@ def _measured(
         mask = rows[column].cast(pl.String).is_in(commonest.get_column(column).implode()).to_numpy()
         sample, rows = sample.take(mask), rows.filter(pl.Series(mask))
         cut = Slices(tuple(commonest.get_column(column).to_list()))
-    asked = Requirement(metric=metric, at_least=0.0, slice=column)
     return {one.slice.partition("=")[2]: one for one in measured(sample, rows, [asked], {column: cut})}
 
 
@@ -188,11 +196,24 @@ def _row(
     estimated = told is None and guessed is not None and guessed.value is not None
     if estimated:
         told = guessed
-    missed = False
-    if required is not None and told is not None and told.value is not None:
-        low = required.at_least is not None and told.value < required.at_least
-        missed = low or (required.at_most is not None and told.value > required.at_most)
-    return GroupRow(name=name, live=told, estimated=estimated, release=before, bar=Bar(), words=words, missed=missed)
+    judged = None if required is None or told is None else judge_requirement(required, [told], told.phase).outcome
+    return GroupRow(
+        name=name,
+        live=told,
+        estimated=estimated,
+        release=before,
+        bar=Bar(),
+        words=words,
+        missed=judged is Outcome.FAIL,
+        beyond=judged is Outcome.INSUFFICIENT and _beyond(required, told),
+    )
+
+
+def _beyond(required: Requirement | None, told: Measurement | None) -> bool:
+    """Whether the plain value is on the wrong side of the bound."""
+    if required is None or told is None or told.value is None:
+        return False
+    return told.value > required.bound if required.at_least is None else told.value < required.bound
 
 
 def _why(live: Measurement | None) -> str:

@@ -282,7 +282,4 @@ def _pictures(learned: dict[str, tuple[ProgressLine, ...]], best: dict[str, int]
 
 def _record(site: Site, row: StageRow | None, kind: type[R]) -> R | None:
     """A stage's record; None where the lake does not hold it any more."""
-    if row is None or not site.lake.has(row.stage, row.digest):
-        return None
-    content = (site.lake.path(row.stage, row.digest) / "record.json").read_bytes()
-    return msgspec.json.decode(content, type=kind)
+    return None if row is None else site.record(row.stage, row.digest, kind)
