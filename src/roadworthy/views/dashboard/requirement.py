@@ -18,6 +18,7 @@ from roadworthy.lifecycle import watching
 from roadworthy.lifecycle.alerts.rows import all_alerts, open_alerts
 from roadworthy.measures.alarms.thresholds import rule_of
 from roadworthy.measures.charts import Reference
+from roadworthy.measures.quality import METRICS
 from roadworthy.records.alert import Alert, AlertState
 from roadworthy.records.evidence import Measurement, Phase
 from roadworthy.records.verdict import Outcome, RequirementVerdict
@@ -96,7 +97,8 @@ class RequirementView(msgspec.Struct, frozen=True, kw_only=True):
     """The page. ``shown`` is the version in service, or the newest; ``window`` its newest window with rows.
 
     ``over`` is the picture of the span, ``judged`` how many of its ``windows`` had a value; ``outcomes`` counts them.
-    ``rows_link`` leads to the rows of the newest window.
+    ``rows_link`` leads to the rows of the newest window; ``of_rows`` says that the metric is one of decided rows, so
+    that those that were held out can be listed.
     """
 
     key: str
@@ -110,6 +112,7 @@ class RequirementView(msgspec.Struct, frozen=True, kw_only=True):
     series: str
     window: Judged | None
     rows_link: str
+    of_rows: bool
     now_us: int
     over: Picture | None
     windows: int
@@ -166,6 +169,7 @@ def requirement_of(site: Site, key: str, span: Span) -> RequirementView:
         series=live.series,
         window=live.window,
         rows_link="" if live.window is None else rows_link(live.window.window),
+        of_rows=first.metric in METRICS,
         now_us=now_us,
         over=_picture(points, items),
         windows=len(within),

@@ -1,4 +1,4 @@
-"""Quality: how good the model is now, one metric over windows, and what another threshold would give.
+"""Quality: how good the model is now, one metric over windows, another threshold, and the rows of a release.
 
 Nothing is changed here, the threshold explorer included.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from roadworthy.views.dashboard.quality import explore, metric_page, quality_of
+from roadworthy.views.dashboard.quality import explore, held_out, metric_page, quality_of
 from roadworthy.web.desk import Asked, Desk, Door, Page
 
 __all__ = ["DOORS"]
@@ -38,6 +38,12 @@ def _threshold(desk: Desk, asked: Asked) -> Page:
     return Page("quality_threshold.html.j2", "Threshold explorer", {"span": span, "e": shown, "keep": keep})
 
 
+def _rows(desk: Desk, asked: Asked) -> Page:
+    shown = held_out(desk.site, asked.query)
+    keep = _keep(**{name: asked.query.get(name, "") for name in ("version", "slice", "which")})
+    return Page("quality_rows.html.j2", "Held-out rows", {"h": shown, "keep": keep})
+
+
 def _keep(**words: str) -> str:
     """What else stands in the address, as a query string."""
     return "&".join(f"{name}={quote(word, safe='')}" for name, word in words.items() if word)
@@ -46,5 +52,6 @@ def _keep(**words: str) -> str:
 DOORS = (
     Door("/quality", _page, "quality"),
     Door("/quality/threshold", _threshold, "quality"),
+    Door("/quality/rows", _rows, "quality"),
     Door("/quality/{metric}", _metric, "quality"),
 )

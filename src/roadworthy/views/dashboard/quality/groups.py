@@ -30,7 +30,7 @@ from roadworthy.views.dashboard.quality.labelled import Known, columns_of
 from roadworthy.views.dashboard.quality.release import Release
 from roadworthy.views.dashboard.quality.state import bound_words
 
-__all__ = ["Bar", "GroupRow", "GroupTable", "group_tables", "shown_by"]
+__all__ = ["Bar", "GroupRow", "GroupTable", "cut_of", "group_tables", "shown_by"]
 
 _MOST_COLUMNS, _MOST_GROUPS = 12, 20
 _WIDTH, _EDGE = 200.0, 6.0
@@ -111,7 +111,7 @@ def _sides(  # noqa: PLR0917 - everything that a figure by group may come from
     held: Held, known: Known, release: Release, newest: Judged | None, metric: str, column: str
 ) -> _Sides:
     held_out = release.rows
-    cut = _cut(held, column, held_out if column in held_out.columns else known.rows)
+    cut = cut_of(held, column, held_out if column in held_out.columns else known.rows)
     required = held.requirement(metric, column)
     asked = required or Requirement(metric=metric, at_least=0.0, slice=column)
     before = _measured(asked, release.holdout, held_out, cut)
@@ -142,7 +142,7 @@ def _table(held: Held, metric: str, column: str, sides: _Sides) -> GroupTable | 
     )
 
 
-def _cut(held: Held, column: str, rows: pl.DataFrame) -> Slices | None:
+def cut_of(held: Held, column: str, rows: pl.DataFrame) -> Slices | None:
     """How the column is cut: as the release was judged by, else as these rows have it."""
     if column not in rows.columns:
         return None
