@@ -127,7 +127,7 @@ def watched(project: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", _WATCH, str(project)], stderr=subprocess.PIPE)
 
 
-def killed(project: Path, kills: int, chance: random.Random, result: Result) -> list[str]:
+def killed(project: Path, kills: int, chance: random.Random) -> list[str]:
     """Start, kill, start again; what the monitors wrote to standard error."""
     said: list[str] = []
     for place in range(kills):
@@ -136,7 +136,7 @@ def killed(project: Path, kills: int, chance: random.Random, result: Result) -> 
         process.send_signal(signal.SIGKILL)
         said.append(process.communicate()[1].decode())
         if place % 20 == 19:
-            result.say(f"{place + 1} of {kills} kills")
+            print(f"{place + 1} of {kills} kills", file=sys.stderr, flush=True)
     return [text for text in said if text]
 
 
@@ -237,7 +237,7 @@ def main() -> None:
             traffic = Traffic(address, rows, asked_for.rate, int(asked_for.kills * asked_for.rate))
             traffic.start()
             chance = random.Random(asked_for.seed)  # noqa: S311 - when it is killed, no secret
-            said = killed(folder / "project", asked_for.kills, chance, result)
+            said = killed(folder / "project", asked_for.kills, chance)
             traffic.ending.set()
             traffic.join(30)
         if traffic.broke:
