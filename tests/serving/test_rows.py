@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.records.contract import Breach, ColumnContract, ColumnType, Contract, MissingPolicy
 from roadworthy.serving.feeding import arrays_of
 from roadworthy.serving.fields import micros
 from roadworthy.serving.rows import MOST_ROWS, RowReader, RowsRefused
@@ -133,6 +133,21 @@ def check(found: RowReader, inputs: tuple[str, ...], row: Mapping[str, Any]) -> 
         if name == "seen" and value is not None:
             value, clean[name] = micros(value), micros(clean[name].isoformat())
         assert value == clean[name], name
+
+
+def test_a_column_whose_name_json_writes_otherwise_is_read_like_any_other() -> None:
+    odd = 'a"b\\\n'
+    columns = {
+        **{name: COLUMNS[name] for name in ("age", "who", "y")},
+        odd: ColumnContract(type=ColumnType.NUMBER, max=9),
+    }
+    own = reader(columns, ("age", odd))
+    (row,) = own.read(json.dumps({"row": {"age": 30, odd: 2.5}}).encode())
+    assert own.named(row)[odd] == 2.5
+    with pytest.raises(RowsRefused) as refused:
+        own.read(json.dumps({"rows": [{"age": 30, odd: 10}, {"age": 30, odd: 1, "more": 2}]}).encode())
+    assert refused.value.broken == (2, {(odd, Breach.RANGE): 1, ("", Breach.UNKNOWN): 1})
+    assert refused.value.problems[0].where == f"rows[0][{odd!r}]"
 
 
 @settings(max_examples=300, deadline=None)

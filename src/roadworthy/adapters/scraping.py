@@ -24,6 +24,7 @@ import httpx
 import msgspec
 
 from roadworthy.errors import Problem, UsageError
+from roadworthy.records.contract import Breach
 from roadworthy.records.reading import Reading, WorkerReading
 
 __all__ = ["Target", "parsed_metrics", "scrape", "scraped", "target"]
@@ -51,7 +52,8 @@ _GAUGES: Final = {
     "roadworthy_started_seconds": "started_s",
     "roadworthy_processor_seconds": "processor_s",
 }
-_LINE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? ([^ ]+)$")
+_BREACHES: Final = frozenset(Breach)
+_LINE = re.compile(r"([a-z_]+)(?:\{(.*)\})? ([^ ]+)")
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 _ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 _NO_METRICS = "what answers there is no Roadworthy server: its /metrics has no roadworthy_ series"
@@ -171,6 +173,7 @@ def parsed_metrics(text: str, *, at_us: int, address: str) -> Reading:
         buckets=buckets,
         workers=tuple(WorkerReading(number=number, **workers[number]) for number in sorted(workers)),
         breakers=gathered.breakers,
+        refused=gathered.refused,
     )
 
 
@@ -183,6 +186,7 @@ class _Gathered:
         self.below: dict[str, list[tuple[float, float]]] = {}
         self.workers: dict[int, dict[str, float]] = {}
         self.breakers: dict[str, float] = {}
+        self.refused: dict[str, dict[str, float]] = {}
 
     def take(self, name: str, labels: Mapping[str, str], value: float) -> None:
         """One series; KeyError where it lacks a label."""
@@ -196,15 +200,18 @@ class _Gathered:
         elif name in _GAUGES:
             told = max(value - 1.0, 0.0) if name == _IN_FLIGHT else value  # without the question itself
             self.workers.setdefault(int(labels["worker"]), {})[_GAUGES[name]] = told
+        elif name == "roadworthy_refused_columns_total":
+            if labels["reason"] in _BREACHES and value > 0:
+                self.refused.setdefault(labels["column"], {})[labels["reason"]] = value
         elif name == "roadworthy_breaker_open":
             self.breakers[labels["version"]] = value
 
 
 def _series(text: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):  # no other sign ends a line: a label may hold any
         if not line or line.startswith("#"):
             continue
-        found = _LINE.match(line)
+        found = _LINE.fullmatch(line)
         if found is None or not found[1].startswith("roadworthy_"):
             continue
         labels = {name: re.sub(r"\\.", lambda one: _ESCAPED.get(one[0], one[0]), value) for name, value in

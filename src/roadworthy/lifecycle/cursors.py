@@ -23,16 +23,30 @@ __all__ = [
     "keep_beat",
     "known_servers",
     "last_beat",
+    "last_read",
     "oldest_reading",
     "readings",
+    "refusals",
     "set_cursor",
+    "set_last_read",
     "set_waiting",
     "thinned_readings",
     "waiting",
+    "was_read",
 ]
 
 _HEARTBEAT = "heartbeat"
+_SILENT, _WITH_REFUSED = '%"error":"%', '%"newly_refused":{%'  # in no text inside: its own quotes are escaped
 _reading = msgspec.json.Decoder(Reading).decode
+
+
+class _Refused(msgspec.Struct):
+    """What of a reading tells which columns rows were refused for."""
+
+    newly_refused: dict[str, dict[str, float]]
+
+
+_refused = msgspec.json.Decoder(_Refused).decode
 
 
 def cursor(connection: Connection, project: str, name: str) -> str:
@@ -94,6 +108,47 @@ def readings(connection: Connection, project: str, after_us: int, until_us: int)
     return tuple(_reading(text) for text in texts)
 
 
+def last_read(connection: Connection, project: str, address: str) -> Reading | None:
+    """A server's last answer, with all that it had counted; None where it never answered."""
+    words = cursor(connection, project, f"server:{address}")
+    return _reading(words) if words else None
+
+
+def set_last_read(connection: Connection, project: str, reading: Reading) -> None:
+    """Note a server's last answer."""
+    set_cursor(connection, project, f"server:{reading.address}", msgspec.json.encode(reading).decode())
+
+
+def refusals(connection: Connection, project: str, after_us: int, until_us: int) -> dict[str, dict[str, float]]:
+    """Rows that servers refused in a span, by column and by how they broke the contract there; of all servers."""
+    table = schema.operations
+    query = select(table.c.counters).where(
+        table.c.project == project,
+        table.c.at_us > after_us,
+        table.c.at_us <= until_us,
+        table.c.counters.like(_WITH_REFUSED),
+    )
+    found: dict[str, dict[str, float]] = {}
+    for text in connection.execute(query).scalars():
+        for column, ways in _refused(text).newly_refused.items():
+            own = found.setdefault(column, {})
+            for way, rows in ways.items():
+                own[way] = own.get(way, 0.0) + rows
+    return found
+
+
+def was_read(connection: Connection, project: str, after_us: int, until_us: int) -> bool:
+    """Whether any server answered in a span, as far as readings are kept."""
+    table = schema.operations
+    query = select(table.c.at_us).where(
+        table.c.project == project,
+        table.c.at_us > after_us,
+        table.c.at_us <= until_us,
+        table.c.counters.not_like(_SILENT),
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def oldest_reading(connection: Connection, project: str) -> int | None:
     """When the oldest reading that is kept was taken; None where none is."""
     table = schema.operations
@@ -125,7 +180,7 @@ def thinned_readings(connection: Connection, project: str, after_us: int, until_
     """
     table = schema.operations
     step = table.c.at_us.op("/")(step_us)
-    silent = table.c.counters.like('%"error":"%')  # no text inside holds these signs: its own quotes are escaped
+    silent = table.c.counters.like(_SILENT)
     grouped = (
         select(
             table.c.worker,

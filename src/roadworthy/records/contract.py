@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["ColumnContract", "ColumnType", "Contract", "MissingPolicy"]
+__all__ = ["Breach", "ColumnContract", "ColumnType", "Contract", "MissingPolicy"]
 
 
 class ColumnType(StrEnum):
@@ -29,6 +29,19 @@ class MissingPolicy(StrEnum):
 
     ALLOW = "allow"  # the value travels as missing
     REJECT = "reject"  # the row goes to quarantine
+
+
+class Breach(StrEnum):
+    """How a row breaks the contract: all that is ever counted, whatever the row holds."""
+
+    MISSING = "missing"  # the field is not there, or has no value
+    TYPE = "type"  # it is no value of the column's type
+    RANGE = "range"  # it lies below ``min``, above ``max``, or beyond what can be kept
+    ALLOWED = "not_allowed"  # it is none of ``allowed``
+    PATTERN = "pattern"  # it does not match ``pattern``
+    RULE = "rule"  # a rule that reads the column is false
+    UNKNOWN = "unknown"  # a field that the contract does not name
+    FORM = "form"  # it is no row at all
 
 
 class ColumnContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -27,11 +27,14 @@ class WorkerReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer of one server's ``/metrics``, or why there was none.
 
-    ``at_us`` is when it was asked (microseconds since 1970, UTC), ``took_ms`` how long the answer took.
-    ``counters`` are by name without ``roadworthy_`` and ``_total`` (``rows``, ``refused_rows``, ``log_lost_rows``).
-    ``requests`` is by route and status. ``ends_s`` are the upper ends of the latency histogram but the last, which is
-    infinite; ``buckets`` is by route, one count more than there are ends, each without those below it. ``breakers``
-    says of each version whether it is left alone: 0 no, 0.5 tried again, 1 yes. ``error`` says why nothing came.
+    ``at_us`` is when it was asked (microseconds since 1970, UTC), ``took_ms`` how long the answer took. ``refused``
+    counts rows that break the contract, by column (empty for none of the contract's) and by how, as far as there are
+    any; what is kept of it is ``newly_refused``, those since the reading before, so that a reading takes no more room
+    for 500 columns than for those that were refused lately. ``counters`` are by name without ``roadworthy_`` and
+    ``_total`` (``rows``, ``refused_rows``, ``log_lost_rows``). ``requests`` is by route and status. ``ends_s`` are the
+    upper ends of the latency histogram but the last, which is infinite; ``buckets`` is by route, one count more than
+    there are ends, each without those below it. ``breakers`` says of each version whether it is left alone: 0 no, 0.5
+    tried again, 1 yes. ``error`` says why nothing came.
     """
 
     at_us: int
@@ -43,4 +46,6 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     buckets: dict[str, tuple[float, ...]] = {}
     workers: tuple[WorkerReading, ...] = ()
     breakers: dict[str, float] = {}
+    refused: dict[str, dict[str, float]] = {}
+    newly_refused: dict[str, dict[str, float]] = {}
     error: str = ""

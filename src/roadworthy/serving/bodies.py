@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from roadworthy.errors import DataError, Problem
+from roadworthy.records.contract import Breach
 from roadworthy.serving.fields import Field
 
 __all__ = [
     "MOST_DEEP",
     "MOST_PROBLEMS",
     "MOST_ROWS",
+    "NOTHING",
     "SHOWN",
+    "Broken",
     "RowsRefused",
     "kind_fault",
     "kind_of_json",
@@ -42,15 +45,35 @@ SHOWN = 40
 """Characters of a foreign name that an answer repeats."""
 
 
-class RowsRefused(DataError):
-    """Rows that do not meet the contract. ``syntax``: the body is no JSON of the expected form at all."""
+class Broken(NamedTuple):
+    """How many rows of a request break the contract, and in which columns.
 
-    def __init__(self, message: str, problems: Sequence[Problem] = (), *, syntax: bool = False) -> None:
+    ``columns`` counts rows by column and by how they break it there, first things first: a row is counted once for a
+    column, and in each column that it breaks. What belongs to no column of the contract stands under the empty name.
+    """
+
+    rows: int
+    columns: Mapping[tuple[str, Breach], int]
+
+
+NOTHING = Broken(0, {})
+
+
+class RowsRefused(DataError):
+    """Rows that do not meet the contract: ``broken`` counts them, if any was read.
+
+    ``syntax``: the body is no JSON of the expected form at all.
+    """
+
+    def __init__(
+        self, message: str, problems: Sequence[Problem] = (), *, syntax: bool = False, broken: Broken = NOTHING
+    ) -> None:
         shown = list(problems[:MOST_PROBLEMS])
         if len(problems) > len(shown):
             shown.append(Problem(f"{len(problems) - len(shown)} more problems"))
         super().__init__(message, problems=shown)
         self.syntax = syntax
+        self.broken = broken
 
 
 def plain_rows(body: bytes) -> tuple[list[Any], str]:

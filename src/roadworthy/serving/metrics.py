@@ -1,8 +1,9 @@
 """What the server counts of itself, shared by all workers, in Prometheus' text form.
 
 In: ``count`` and ``observe`` calls on the request path. Out: one text over all workers, whichever of them is asked.
-Laws: the series are a closed set, so that no request can make a new one; a count costs a few tens of nanoseconds; each
-worker writes only its own slots of one mapped file, so that nothing is locked and nothing is lost when a worker ends.
+Laws: the series are a closed set, but for those of ``serving.refusals``, so that no request can make a new one; a count
+costs a few tens of nanoseconds; each worker writes only its own slots of one mapped file, so that nothing is locked and
+nothing is lost when a worker ends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+from roadworthy.records.contract import Breach
+from roadworthy.serving.refusals import NAME, Refusals, quoted
 
 __all__ = ["CODES", "ROUTES", "SECONDS", "Metrics"]
 
@@ -32,7 +36,7 @@ _COUNTERS: Final[dict[str, str]] = {
     "roadworthy_runs_total": "Runs of the model; rows divided by runs is the mean batch.",
     "roadworthy_fallback_rows_total": "Rows that another version or the constant answered.",
     "roadworthy_failed_rows_total": "Rows that nothing could answer.",
-    "roadworthy_refused_rows_total": "Rows that break the contract.",
+    "roadworthy_refused_rows_total": "Rows that break the contract, whose request is refused.",
     "roadworthy_referred_rows_total": "Rows that were referred to a person instead of decided.",
     "roadworthy_log_rows_total": "Predictions that are in the log, on disk.",
     "roadworthy_log_lost_rows_total": "Predictions that could not be logged.",
@@ -63,6 +67,8 @@ class Metrics:
         self._places: Mapping[str, int] = {name: place for place, name in enumerate(self._series)}
         size = len(self._series) * _SIZE * workers
         self._map = _mapped(file, size)
+        columns = None if file is None else file.with_name(f"{file.name}.columns")
+        self._refusals = Refusals(_mapped(columns, Refusals.size(workers)), worker=worker, workers=workers)
         self._all = memoryview(self._map).cast("d")
         self._workers = workers
         self._own = self._all[worker * len(self._series) : (worker + 1) * len(self._series)]
@@ -86,6 +92,11 @@ class Metrics:
         """Adds to a counter."""
         self._own[self._places[name]] += by
 
+    def refused(self, rows: int, columns: Mapping[tuple[str, Breach], int]) -> None:
+        """Rows of a request break the contract: how many, and how many in which column and how."""
+        self.count("roadworthy_refused_rows_total", rows)
+        self._refusals.count(columns)
+
     def gauge(self, name: str, value: float) -> None:
         """Sets a gauge of this worker."""
         self._own[self._places[name]] = value
@@ -100,6 +111,9 @@ class Metrics:
         lines: list[str] = []
         for name, words in _COUNTERS.items():
             lines += [f"# HELP {name} {words}", f"# TYPE {name} counter", f"{name} {self.value(name):.17g}"]
+        lines += [f"# HELP {NAME} Rows that break the contract in a column, by how; in several, counted in each."]
+        lines += [f"# TYPE {NAME} counter"]
+        lines += [f"{name} {value:.17g}" for name, value in self._refusals.series().items()]
         lines += ["# HELP roadworthy_requests_total Requests by what they asked for and how they were answered."]
         lines += ["# TYPE roadworthy_requests_total counter"]
         lines += [
@@ -117,7 +131,7 @@ class Metrics:
             lines += ["# TYPE roadworthy_breaker_open gauge"]
             known = {"closed": "0", "half_open": "0.5", "open": "1"}
             lines += [
-                f'roadworthy_breaker_open{{version="{_quoted(title)}"}} {known[state]}'
+                f'roadworthy_breaker_open{{version="{quoted(title)}"}} {known[state]}'
                 for title, state in states.items()
             ]
         return ("\n".join(lines) + "\n").encode()
@@ -161,10 +175,6 @@ def _bucket(route: str, end: float) -> str:
 
 def _sum(route: str) -> str:
     return f"{route} sum"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _mapped(file: Path | None, size: int) -> mmap.mmap:

@@ -42,7 +42,11 @@ def predict(service: Service, call: Call) -> Later:
     """``POST /predict``: ``{"row": {…}}`` or ``{"rows": [{…}, …]}`` → a prediction for each row, in order."""
     line = service.line
     line.batcher.refuse_crowd()
-    rows = line.reader.read(json_body(call))
+    try:
+        rows = line.reader.read(json_body(call))
+    except RowsRefused as refused:
+        service.refused(refused.broken)
+        raise
     later = Later()
 
     def tell(found: Given | RoadworthyError) -> None:

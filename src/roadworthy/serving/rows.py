@@ -13,20 +13,23 @@ others.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from roadworthy.errors import Problem, nearest
-from roadworthy.records.contract import ColumnType
+from roadworthy.records.contract import Breach, ColumnType
 from roadworthy.serving.bodies import (
     MOST_DEEP,
     MOST_PROBLEMS,
     MOST_ROWS,
     SHOWN,
+    Broken,
     RowsRefused,
     kind_fault,
     kind_of_json,
@@ -43,6 +46,8 @@ from roadworthy.transforms.kept import HashOne
 __all__ = ["MOST_DEEP", "MOST_ROWS", "Row", "RowReader", "RowsRefused"]
 
 _HINTS = 20
+_NO_COLUMN = ("",)
+_ESCAPED = re.compile(r'[\x00-\x1f"\\\x7f]')
 
 Row = tuple[Any, ...]
 """Clean values in the reader's order, None where missing: numbers, texts, times as written, what is kept, the rest.
@@ -51,14 +56,33 @@ All rows of a reader are of one length, so that those of several requests stand 
 """
 
 
+Fault = tuple[Breach, tuple[str, ...], Problem]
+"""How a row breaks the contract, in which columns (the empty name for none of the contract's), the same for people."""
+
+
 class _Work:
     """Rows on their way: what they are called, what is clean of them, what the plan must read, what is wrong."""
 
-    def __init__(self, places: Sequence[str], *, hidden: bool = False) -> None:
-        self.places, self.hidden = places, hidden
+    def __init__(
+        self, places: Sequence[str], *, hidden: bool = False, unreadable: Mapping[int, Collection[str]] | None = None
+    ) -> None:
+        self.places, self.hidden, self.unreadable = places, hidden, unreadable or {}
         self.rows: list[Row | None] = []
         self.doubtful: dict[int, Mapping[str, Any]] = {}
         self.problems: dict[int, list[Problem]] = {}
+        self.columns: defaultdict[tuple[str, Breach], int] = defaultdict(int)
+
+    def refuse(self, at: int, faults: Sequence[Fault]) -> None:
+        """A row breaks the contract, as nobody has found before: of several faults of a column the first counts."""
+        self.problems[at] = [problem for _, _, problem in faults]
+        seen = set(self.unreadable.get(at, ()))
+        for column in seen:
+            self.columns[column, Breach.TYPE] += 1
+        for breach, columns, _ in faults:
+            for column in columns:
+                if column not in seen:
+                    seen.add(column)
+                    self.columns[column, breach] += 1
 
 
 class RowReader:
@@ -97,6 +121,8 @@ class RowReader:
             (at, field) for at, field in enumerate(self.fields) if field.part != "number" and field.name in fed
         )
         self._keys = keys & {field.name for field in self.fields}
+        self._field = {field.name: field for field in self.fields}
+        self._rules = predictor.cleaning.rules
         self._seeker: Seeker | None = None
         self._doubts = tuple((at, field.doubt) for at, field in enumerate(self.fields) if field.doubt is not None)
         self.aggregates = aggregates
@@ -104,6 +130,14 @@ class RowReader:
         self._aggregates = tuple(places[name] for name in aggregates)
         self._first = self._first_row() if aggregates else ()
         self._decode, self._convert = self._decoders()
+
+    def broken_in(self, rules: Collection[tuple[str, ...]]) -> Broken:
+        """How rows break the contract that make some of its ``rules`` false, given for each of them."""
+        columns: defaultdict[tuple[str, Breach], int] = defaultdict(int)
+        for own in rules:  # one that only a version knows which answers in this one's place stands in no column
+            for name in {name for rule in own for name in self._rules.get(rule, _NO_COLUMN)}:
+                columns[name, Breach.RULE] += 1
+        return Broken(len(rules), columns)
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -127,18 +161,26 @@ class RowReader:
         rows = [values(row) for row in given]
         return self._settled(rows) if self._doubts or self._aggregates else rows
 
-    def take(self, rows: Sequence[Mapping[str, Any]], *, where: str = "rows", hidden: bool = False) -> list[Row]:
+    def take(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        where: str = "rows",
+        hidden: bool = False,
+        unreadable: Mapping[int, Collection[str]] | None = None,
+    ) -> list[Row]:
         """The clean rows of plain JSON objects (or of columns that came in another form); raises RowsRefused.
 
-        ``hidden``: personal values are hashes already.
+        ``hidden``: personal values are hashes already. ``unreadable``: rows that are refused in any case, by their
+        places, and the columns in which they hold no value at all, of which the caller tells himself.
         """
         places = [f"{where}[{at}]" if len(rows) > 1 else where for at in range(len(rows))]
-        work = _Work(places, hidden=hidden)
+        work = _Work(places, hidden=hidden, unreadable=unreadable)
         for at, row in enumerate(rows):
-            found = list(self._form_problems(row, places[at], _HINTS if len(work.problems) < _HINTS else 0))
+            found = list(self._form_faults(row, places[at], _HINTS if len(work.problems) < _HINTS else 0))
             quick = self._quick(row) if not found else None
             if found:
-                work.problems[at] = found
+                work.refuse(at, found)
             elif quick is None:
                 work.doubtful[at] = row
             work.rows.append(quick)
@@ -176,6 +218,8 @@ class RowReader:
         named = [(field.name, field.type, ... if field.required else None) for field in self.fields]
         named += [(name, Any, None) for name in self.kept]
         named += [(name, Any, None) for name in self.ignored]
+        if any(_ESCAPED.search(name) for name, _, _ in named):
+            return _not_quickly, _not_quickly  # the decoder knows no names that JSON writes otherwise
         ordered = [(f"f{at}", kind, default) for at, (_, kind, default) in enumerate(named)]
         declared = [(name, kind) if default is ... else (name, kind | None, None) for name, kind, default in ordered]
         row: Any = msgspec.defstruct(
@@ -209,9 +253,11 @@ class RowReader:
             for at, row in enumerate(work.rows):
                 if row is not None and at not in work.problems:
                     work.rows[at] = self._with_past(row, at, work)
+        for at in work.unreadable.keys() - work.problems.keys():
+            work.refuse(at, ())
         if work.problems:
             found = [problem for at in sorted(work.problems) for problem in work.problems[at]]
-            raise RowsRefused(_sentence(len(work.places)), found)
+            raise RowsRefused(_sentence(len(work.places)), found, broken=Broken(len(work.problems), work.columns))
         return [row for row in work.rows if row is not None]
 
     def _in_doubt(self, row: Row) -> bool:
@@ -230,27 +276,29 @@ class RowReader:
             return None
         return None if self._in_doubt(values) else values
 
-    def _form_problems(self, row: Any, where: str, hints: int) -> Iterator[Problem]:
+    def _form_faults(self, row: Any, where: str, hints: int) -> Iterator[Fault]:
         """What JSON alone says: fields that are unknown, lack, or hold a value of another kind.
 
         ``hints``: for so many unknown fields the closest one is looked for, which costs more than all the rest.
         """
         if not isinstance(row, Mapping):
-            yield Problem(kind_of_json(row), expected="an object with one member for each field", where=where)
+            what, wanted = kind_of_json(row), "an object with one member for each field"
+            yield Breach.FORM, _NO_COLUMN, Problem(what, expected=wanted, where=where)
             return
         unknown = [name for name in row if name not in self.known]
         for place, name in enumerate(unknown[:MOST_PROBLEMS]):
             close = nearest(name, self.known - row.keys()) if place < hints and len(name) <= SHOWN else None
             hint = f"; did you mean {close!r}?" if close else ""
-            yield Problem(f"unknown field{hint}", where=path_of(where, short(name)))
+            yield Breach.UNKNOWN, _NO_COLUMN, Problem(f"unknown field{hint}", where=path_of(where, short(name)))
         if len(unknown) > MOST_PROBLEMS:
-            yield Problem(f"{len(unknown) - MOST_PROBLEMS:,} more unknown fields", where=where)
+            more = len(unknown) - MOST_PROBLEMS
+            yield Breach.UNKNOWN, _NO_COLUMN, Problem(f"{more:,} more unknown fields", where=where)
         for field in self.fields:
             if field.name not in row:
                 if field.required:
-                    yield Problem("missing field", expected=field.expected, where=path_of(where, field.name))
+                    yield Breach.MISSING, (field.name,), _at_field("missing field", field, where)
             elif fault := kind_fault(row[field.name], field):
-                yield Problem(fault, expected=field.expected, where=path_of(where, field.name))
+                yield Breach.TYPE, (field.name,), _at_field(fault, field, where)
 
     def _mend(self, work: _Work) -> None:
         """The rows in doubt as the cleaning plan reads them, those of one form in one frame."""
@@ -268,7 +316,7 @@ class RowReader:
             for at, values, reasons in zip(places, clean.rows(named=True), found.to_list(), strict=True):
                 told = [reason for reason in reasons or () if reason not in nobody]
                 if told:
-                    work.problems[at] = [self._as_problem(reason, work.places[at]) for reason in told]
+                    work.refuse(at, [self._as_fault(reason, work.places[at]) for reason in told])
                 else:
                     work.rows[at] = self._as_row(values, work.doubtful[at])
 
@@ -277,13 +325,13 @@ class RowReader:
         known = (plain(clean.get(field.name, raw.get(field.name))) for field in self.fields)
         return (*known, *(raw.get(name) for name in (*self.kept, *self.ignored)))
 
-    def _as_problem(self, reason: str, where: str) -> Problem:
+    def _as_fault(self, reason: str, where: str) -> Fault:
         """A reason of the plan at its field; one of a rule stands for the whole row."""
-        name, _, what = reason.partition(": ")
-        field = next((field for field in self.fields if field.name == name), None)
+        breach, columns = self._predictor.cleaning.told(reason)
+        field = None if breach is Breach.RULE else self._field.get(columns[0])
         if field is None:
-            return Problem(reason, where=where)
-        return Problem(what, expected=field.expected, where=path_of(where, name))
+            return breach, columns, Problem(reason, where=where)
+        return breach, columns, _at_field(reason.removeprefix(f"{field.name}: "), field, where)
 
     # --- features that look at the past -------------------------------------------------------------------------
 
@@ -294,9 +342,9 @@ class RowReader:
             return row
         if given:
             named = ", ".join(self.fields[at].name for at in given)
-            missing = ", ".join(self.fields[at].name for at in self._aggregates if row[at] is None)
-            what, wanted = f"gives {named} but not {missing}", "all features of the past, or none"
-            work.problems[place] = [Problem(what, expected=wanted, where=work.places[place])]
+            missing = tuple(self.fields[at].name for at in self._aggregates if row[at] is None)
+            what, wanted = f"gives {named} but not {', '.join(missing)}", "all features of the past, or none"
+            work.refuse(place, [(Breach.MISSING, missing, Problem(what, expected=wanted, where=work.places[place]))])
             return None
         values = list(row)
         for at, value in zip(self._aggregates, self._sought(row, place, work), strict=True):
@@ -314,9 +362,9 @@ class RowReader:
                 "further back than the past of its entity is kept",
                 "a later time, or all features of the past",
             )
-            work.problems[place] = [
-                Problem(what, expected=wanted, where=path_of(work.places[place], self.contract.time))
-            ]
+            time = self.contract.time
+            problem = Problem(what, expected=wanted, where=path_of(work.places[place], time))
+            work.refuse(place, [(Breach.RANGE, (time,), problem)])
             return self._first
 
     def _first_row(self) -> tuple[float | None, ...]:
@@ -325,6 +373,14 @@ class RowReader:
         frame = pl.DataFrame({name: pl.Series(name, [None], dtype=pl.String) for name in columns})
         clean, _ = self._predictor.prepare(frame)
         return tuple(clean.get_column(self.fields[at].name).item() for at in self._aggregates)
+
+
+def _not_quickly(_given: Any) -> Any:
+    raise msgspec.ValidationError("it is read as plain JSON")
+
+
+def _at_field(what: str, field: Field, where: str) -> Problem:
+    return Problem(what, expected=field.expected, where=path_of(where, field.name))
 
 
 def _given(name: str) -> Field:

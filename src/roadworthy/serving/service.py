@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from roadworthy.serving.batching import Batcher, Run, Tell, Ticket
+from roadworthy.serving.bodies import Broken
 from roadworthy.serving.chain import Chain
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.rows import Row, RowReader
@@ -104,6 +105,11 @@ class Service:
         """``tell`` hears what the line says of the rows of one request; raises Overloaded, and then tells nothing."""
         line.batcher.submit(self.new_id(), rows, until, tell)
 
+    def refused(self, broken: Broken) -> None:
+        """Rows were read that break the contract: their request is refused."""
+        if broken.rows:
+            self.metrics.refused(broken.rows, broken.columns)
+
     def _line(self, chain: Chain) -> Line:
         def delivered(tickets: Sequence[Ticket], run: Run) -> None:
             self._keep(chain.reader, tickets, run)
@@ -119,7 +125,7 @@ class Service:
         if run.failures:
             count("roadworthy_failed_rows_total", len(run.failures))
         if run.broken:
-            count("roadworthy_refused_rows_total", len(run.broken))
+            self.refused(reader.broken_in(run.broken.values()))
         if run.doubts is not None and run.doubts.referred:
             count("roadworthy_referred_rows_total", len(run.doubts.referred))
         rows = tickets[0].rows if len(tickets) == 1 else [row for ticket in tickets for row in ticket.rows]

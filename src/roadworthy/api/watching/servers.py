@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import Connection
 
 from roadworthy.adapters.scraping import Target, scrape
@@ -18,7 +19,7 @@ from roadworthy.lifecycle.transactions import Transactions
 from roadworthy.measures.alarms.budget import Allotment, Family
 from roadworthy.measures.alarms.burn import Bucket, burn_signal
 from roadworthy.measures.operations.measuring import availability_buckets, merged_buckets
-from roadworthy.measures.operations.traffic import traffic_of
+from roadworthy.measures.operations.traffic import newly_refused, traffic_of
 from roadworthy.records.alert import Policy, Signal
 from roadworthy.records.reading import Reading
 from roadworthy.standard import Requirement
@@ -63,11 +64,28 @@ class Servers:
         self._asked_us = now_us
         found = scrape(self._targets)
         with self._transactions.changing() as connection:
-            cursors.add_readings(connection, self._project, found)
+            kept = [self._since_before(connection, one) for one in found]
+            cursors.add_readings(connection, self._project, kept)
             cursors.forget_readings(connection, self._project, now_us - _KEPT_US)
         with self._transactions.changing() as connection:
             signals = self._burning(connection, now_us, required, allotment)
             self._alerts.apply(connection, signals, self._policy, now_us)
+
+    def _since_before(self, connection: Connection, now: Reading) -> Reading:
+        """A reading as it is kept: of refusals by column only those since the one before, whoever took that.
+
+        As with all that is counted, a server that was not read for long counts from now on.
+        """
+        if now.error:
+            return now
+        before = cursors.last_read(connection, self._project, now.address)
+        kept = msgspec.structs.replace(now, refused={})
+        if before is not None and before.at_us >= now.at_us:
+            return kept
+        cursors.set_last_read(connection, self._project, now)
+        if before is None or now.at_us - before.at_us > _BEFORE_US:
+            return kept
+        return msgspec.structs.replace(kept, newly_refused=newly_refused(before, now))
 
     def _burning(
         self, connection: Connection, now_us: int, required: Sequence[Requirement], allotment: Allotment

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from roadworthy.records.reading import Reading
 
-__all__ = ["ASKED", "Block", "Traffic", "starts", "traffic_of"]
+__all__ = ["ASKED", "Block", "Traffic", "newly_refused", "starts", "traffic_of"]
 
 Key = TypeVar("Key")
 
@@ -99,6 +99,17 @@ def traffic_of(readings: Iterable[Reading], *, after_us: int, until_us: int) -> 
     blocks.sort(key=lambda block: (block.until_us, block.address))
     inside.sort(key=lambda reading: (reading.at_us, reading.address))
     return Traffic(after_us, until_us, tuple(blocks), tuple(inside))
+
+
+def newly_refused(before: Reading, now: Reading) -> dict[str, dict[str, float]]:
+    """Rows that broke the contract from one reading to the next, by column and how; only where there were any."""
+    old = {} if _began_anew(before, now) else before.refused
+    found: dict[str, dict[str, float]] = {}
+    for column, ways in now.refused.items():
+        less = _less(ways, old.get(column, {}))
+        if own := {way: rows for way, rows in less.items() if rows > 0}:
+            found[column] = own
+    return found
 
 
 def _block(before: Reading, now: Reading) -> Block:

@@ -11,6 +11,7 @@ one tensor [N, columns] under any other name, its columns in the order of the me
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.errors import Problem, nearest
-from roadworthy.records.contract import ColumnContract, ColumnType
+from roadworthy.records.contract import Breach, ColumnContract, ColumnType
+from roadworthy.serving.bodies import Broken
 from roadworthy.serving.calls import Failure
 from roadworthy.serving.engine import Engine
 from roadworthy.serving.fields import Field
@@ -226,29 +228,36 @@ class Inputs:
     ) -> list[Row]:
         """The rows, those in doubt as the reader takes them; raises RowsRefused."""
         problems: list[Problem] = []
+        broken = 0
+        columns: Counter[tuple[str, Breach]] = Counter()
         names = tuple(one.name for one in self._columns)
         for start in range(0, len(doubtful), _CHUNK):
             if len(problems) >= _MOST_PROBLEMS:
                 problems.append(Problem(f"{len(doubtful) - start} more rows were not looked at"))
                 break
             places = doubtful[start : start + _CHUNK]
-            own = [problem for place in places for problem in _impossible(self._columns, reads, place)]
+            impossible = {at: cells for at, place in enumerate(places) if (cells := _impossible(names, reads, place))}
+            own = [problem for cells in impossible.values() for problem in cells.values()]
             plain = [
                 {name: value for name, value in zip(names, rows[place], strict=True) if name in given}
                 for place in places
             ]
             try:
-                taken = self._reader.take(plain, where="rows" if len(places) > 1 else f"rows[{places[0]}]")
+                where = "rows" if len(places) > 1 else f"rows[{places[0]}]"
+                taken = self._reader.take(plain, where=where, unreadable=impossible)
             except RowsRefused as refused:
                 named = {problem.where for problem in own}
                 found = (_replaced(problem, places) for problem in refused.problems)
                 own += [problem for problem in found if problem.where not in named]
+                broken += refused.broken.rows
+                columns.update(refused.broken.columns)
             else:
                 for place, row in zip(places, taken, strict=True):
                     rows[place] = row
             problems += own
         if problems:
-            raise RowsRefused(f"{'the row does' if len(rows) == 1 else 'rows do'} not meet the contract", problems)
+            whose = "the row does" if len(rows) == 1 else "rows do"
+            raise RowsRefused(f"{whose} not meet the contract", problems, broken=Broken(broken, columns))
         return rows
 
 
@@ -279,14 +288,14 @@ def _replaced(problem: Problem, places: Sequence[int]) -> Problem:
 _PLACE = re.compile(r"\Arows\[([0-9]+)\]")
 
 
-def _impossible(columns: Sequence[Column], reads: Sequence[Read | None], place: int) -> list[Problem]:
-    """What of a row is no value at all."""
+def _impossible(names: Sequence[str], reads: Sequence[Read | None], place: int) -> dict[str, Problem]:
+    """What of a row is no value at all, by its columns."""
     where = f"rows[{place}]"
-    return [
-        Problem(read.impossible[place], expected=_wanted(read.impossible[place]), where=path(column.name, where))
-        for column, read in zip(columns, reads, strict=True)
+    return {
+        name: Problem(read.impossible[place], expected=_wanted(read.impossible[place]), where=path(name, where))
+        for name, read in zip(names, reads, strict=True)
         if read is not None and place in read.impossible
-    ]
+    }
 
 
 def _wanted(impossible: str) -> str:

@@ -21,6 +21,7 @@ from roadworthy.serving.open_inference.inputs import Inputs
 from roadworthy.serving.open_inference.outputs import Outputs
 from roadworthy.serving.open_inference.tensors import Tensor, short
 from roadworthy.serving.predicting import answered
+from roadworthy.serving.rows import RowsRefused
 from roadworthy.serving.service import Line, Service, State
 
 __all__ = ["Model", "Models", "TensorMetadata", "is_ready", "server_metadata"]
@@ -70,7 +71,12 @@ class Model:
 
     async def answer(self, service: Service, tensors: Sequence[Tensor], until: float) -> Given:
         """What the model says of these tensors; raises a RoadworthyError where it says nothing."""
-        return await answered(service, self.line, self.inputs.rows(tensors), until)
+        try:
+            rows = self.inputs.rows(tensors)
+        except RowsRefused as refused:
+            service.refused(refused.broken)
+            raise
+        return await answered(service, self.line, rows, until)
 
 
 class Models:

@@ -15,7 +15,7 @@ from operator import or_
 import polars as pl
 
 from roadworthy.errors import DataError, Problem, nearest
-from roadworthy.records.contract import ColumnContract, ColumnType, Contract, MissingPolicy
+from roadworthy.records.contract import Breach, ColumnContract, ColumnType, Contract, MissingPolicy
 from roadworthy.transforms.cleaning.declared import RESERVED, Rule, reserved_name, whole_pattern
 from roadworthy.transforms.cleaning.reading import clean_type, read_column
 
@@ -31,6 +31,7 @@ class Flag:
 
     reason: str
     condition: pl.Expr
+    breach: Breach
     column: str = ""
 
 
@@ -90,7 +91,7 @@ def compile_plan(
             continue
         values[name] = _add_column(plan, name, column, schema[name], f"{PREFIX}{at}_")
     plan.steps.append(values)
-    plan.flags += [Flag(rule.reason, ~rule.condition) for rule in rules]
+    plan.flags += [Flag(rule.reason, ~rule.condition, Breach.RULE) for rule in rules]
     plan.unique += [(f"{name}: not unique", (name,)) for name, column in contract.columns.items() if column.unique]
     if contract.duplicates == "drop":
         plan.unique.append(("row: equal to an earlier one", tuple(contract.columns)))
@@ -105,30 +106,34 @@ def _add_column(plan: Compiled, name: str, column: ColumnContract, raw: pl.DataT
         while len(plan.steps) <= depth:
             plan.steps.append({})
         plan.steps[depth].update(step)
-    plan.flags += [Flag(f"{name}: {what}", condition, name) for what, condition in reading.unreadable]
+    plan.flags += [Flag(f"{name}: {what}", condition, Breach.TYPE, name) for what, condition in reading.unreadable]
     plan.flags += [
-        Flag(f"{name}: {what}", condition, name) for what, condition in _broken(name, column, reading.unreadable)
+        Flag(f"{name}: {what}", condition, breach, name)
+        for what, condition, breach in _broken(name, column, reading.unreadable)
     ]
     plan.repairs.update({f"{name}: {what}": condition for what, condition in reading.repairs})
     return reading.value
 
 
-def _broken(name: str, column: ColumnContract, unreadable: list[tuple[str, pl.Expr]]) -> list[tuple[str, pl.Expr]]:
+def _broken(
+    name: str, column: ColumnContract, unreadable: list[tuple[str, pl.Expr]]
+) -> list[tuple[str, pl.Expr, Breach]]:
     value = pl.col(name)
-    found: list[tuple[str, pl.Expr]] = []
+    found: list[tuple[str, pl.Expr, Breach]] = []
     if column.missing == MissingPolicy.REJECT:
         missing = value.is_null()
         for _, condition in unreadable:
             missing &= ~condition.fill_null(value=False)
-        found.append(("missing", missing))
+        found.append(("missing", missing, Breach.MISSING))
     if column.min is not None:
-        found.append((f"below {column.min:.15g}", value < _bound(column.min, column.type)))
+        found.append((f"below {column.min:.15g}", value < _bound(column.min, column.type), Breach.RANGE))
     if column.max is not None:
-        found.append((f"above {column.max:.15g}", value > _bound(column.max, column.type)))
+        found.append((f"above {column.max:.15g}", value > _bound(column.max, column.type), Breach.RANGE))
     if column.allowed:
-        found.append(("not an allowed category", ~_one_of(value, column.allowed)))
+        found.append(("not an allowed category", ~_one_of(value, column.allowed), Breach.ALLOWED))
     if column.pattern:
-        found.append(("does not match the pattern", ~value.str.contains(whole_pattern(column.pattern))))
+        unlike = ~value.str.contains(whole_pattern(column.pattern))
+        found.append(("does not match the pattern", unlike, Breach.PATTERN))
     return found
 
 
@@ -146,7 +151,8 @@ def _bound(bound: float, kind: ColumnType) -> float | int:
 
 def fresh_flag(name: str, words: str, oldest: datetime) -> Flag:
     """The flag for instants older than the contract lets them be."""
-    return Flag(f"{name}: older than {words}", pl.col(name) < pl.lit(oldest, dtype=pl.Datetime("us")), name)
+    old = pl.col(name) < pl.lit(oldest, dtype=pl.Datetime("us"))
+    return Flag(f"{name}: older than {words}", old, Breach.RANGE, name)
 
 
 def _refuse_reserved(schema: Mapping[str, pl.DataType]) -> None:

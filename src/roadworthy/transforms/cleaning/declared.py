@@ -72,6 +72,11 @@ class Rule(msgspec.Struct, frozen=True):
         """The reason a row gets for which the condition is false."""
         return f"rule: {self.text} is false"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads, by name."""
+        return tuple(sorted(set(self.condition.meta.root_names())))
+
 
 def whole_pattern(pattern: str) -> str:
     """The pattern anchored so that it must match the whole value."""

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from roadworthy.records.contract import Contract
+from roadworthy.records.contract import Breach, Contract
 from roadworthy.transforms.cleaning.compiled import PREFIX, Compiled, Flag, compile_plan, fresh_flag
 from roadworthy.transforms.cleaning.declared import Rule, check_contract
 from roadworthy.transforms.cleaning.result import CleaningCounts, CleaningResult
@@ -40,11 +40,24 @@ class CleaningPlan:
     _rules: tuple[Rule, ...]
     _ages: Mapping[str, int]
     _compiled: dict[object, Compiled] = field(default_factory=dict, compare=False, repr=False)
+    _told: dict[str, tuple[Breach, tuple[str, ...]]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def looked_at(self) -> frozenset[str]:
         """The columns that the contract's cross-column rules look at."""
-        return frozenset(name for rule in self._rules for name in rule.condition.meta.root_names())
+        return frozenset(name for rule in self._rules for name in rule.columns)
+
+    @property
+    def rules(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns that each rule looks at, by the rule's text."""
+        return {rule.text: rule.columns for rule in self._rules}
+
+    def told(self, reason: str) -> tuple[Breach, tuple[str, ...]]:
+        """What a reason that ``apply_rows`` gave says: how the row breaks the contract, and in which columns.
+
+        That is one column, but for a rule: all that it looks at.
+        """
+        return self._told[reason]
 
     @classmethod
     def build(cls, contract: Contract, time: str, target: str) -> CleaningPlan:
@@ -151,6 +164,8 @@ class CleaningPlan:
         plan = self._compiled.get(key)
         if plan is None:
             plan = self._compiled[key] = compile_plan(self.contract, self._rules, frame.schema, absent=spared)
+            self._told.update({flag.reason: (flag.breach, (flag.column,)) for flag in plan.flags if flag.column})
+            self._told.update({rule.reason: (Breach.RULE, rule.columns) for rule in self._rules})
         return plan
 
     def _flags(self, raw: pl.LazyFrame) -> tuple[Compiled, list[Flag]]:

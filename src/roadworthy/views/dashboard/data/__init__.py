@@ -5,6 +5,7 @@ decided as its monitor decided it, by the version's own bundle and the alarm bud
 read.
 
 - ``looking``: the window that is looked at; ``facts``: what a version declares of its columns;
+- ``refused``: rows that servers refused, by column;
 - ``standing``: how columns stand in a window; ``trails``: how they stood in the windows before;
 - ``listing``: the list; ``single``, ``tables`` and ``unlisted``: one column.
 """

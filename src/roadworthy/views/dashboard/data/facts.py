@@ -233,9 +233,13 @@ def _rules_by_column(contract: ServingContract) -> dict[str, list[str]]:
 
 
 def _by_column(reasons: Mapping[str, int], contract: ServingContract) -> dict[str, dict[str, int]]:
-    """Reasons (``COLUMN: WHAT``) at their columns, without the name."""
+    """Reasons (``COLUMN: WHAT``) at their columns, without the name; of a rule at each that it names."""
     found: dict[str, dict[str, int]] = {}
     names = sorted(contract.contract.columns, key=len, reverse=True)
+    for name, rules in _rules_by_column(contract).items():
+        own = {reason: reasons[reason] for rule in rules if (reason := f"rule: {rule[1:-1]} is false") in reasons}
+        if own:
+            found[name] = own
     for reason, rows in reasons.items():
         name = next((one for one in names if reason.startswith(f"{one}: ")), "")
         if name:

@@ -23,6 +23,7 @@ from roadworthy.records.window import WindowSummary
 from roadworthy.views.dashboard.data.drawing import of_details, of_score, volume_series
 from roadworthy.views.dashboard.data.facts import ColumnFacts, Facts, facts_of
 from roadworthy.views.dashboard.data.looking import Held, Looked, in_service, look
+from roadworthy.views.dashboard.data.refused import Refused, refused_in
 from roadworthy.views.dashboard.data.standing import (
     CHANGED,
     Change,
@@ -43,10 +44,11 @@ from roadworthy.views.dashboard.spans import Span
 __all__ = ["PER_PAGE", "SHOWS", "Choice", "DataList", "data_list"]
 
 PER_PAGE = 50
-SHOWS = {"all": "all columns", "changed": "changed", "alarmed": "alarmed"}
+SHOWS = {"all": "all columns", "changed": "changed", "alarmed": "alarmed", "refused": "with refused rows"}
 _ALARMED = frozenset({Standing.BROKEN, Standing.ALARM, Standing.OPEN})
 _TREND = 24
 _WORST = 5
+_BREAKERS = 3
 _WIDE, _HIGH = 72.0, 20.0
 _TREND_LEAST = 0.25
 
@@ -63,9 +65,10 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 class DataList(msgspec.Struct, frozen=True, kw_only=True):
     """The list and what stands above it.
 
-    ``version`` is held to, empty where there is none; ``window`` None where none was judged. ``counts`` are columns by
-    what can be shown, ``worst`` the first that changed, whatever is looked for. ``usual`` are the quartiles of rows
-    over the windows of the span.
+    ``version`` is held to, empty where there is none; ``window`` None where none was judged. ``refused`` is the share
+    of requests that broke the contract, ``broken`` counts their rows by column, ``breakers`` are the columns of the
+    list with the most of them. ``counts`` are columns by what can be shown, ``worst`` the first that changed, whatever
+    is looked for. ``usual`` are the quartiles of rows over the windows of the span.
     """
 
     version: str = ""
@@ -78,6 +81,8 @@ class DataList(msgspec.Struct, frozen=True, kw_only=True):
     volume_picture: Picture | None = None
     usual: tuple[int, int] | None = None
     refused: Measurement | None = None
+    broken: Refused | None = None
+    breakers: tuple[str, ...] = ()
     facts: Facts | None = None
     worst: tuple[ColumnRow, ...] = ()
     rows: tuple[ColumnRow, ...] = ()
@@ -113,12 +118,14 @@ def _of_window(site: Site, connection: Connection, looked: Looked, span: Span, c
     within = watching.summaries(connection, site.name, series, since_us=span.since_us, until_us=span.until_us)
     window = shown_window(site, connection, looked)
     named = alerts_by_subject(open_alerts(connection, site.name)) if window.newest else {}
-    rows = sorted(_rows(site, looked, named), key=lambda row: row.order)
+    broken = refused_in(site, connection, looked)
+    rows = sorted(_rows(site, looked, named, broken), key=lambda row: row.order)
     answers = [one for one in looked.rulings if one.family is Family.SCORE and _is_distribution(one)]
     scores = sorted(map(change_of, answers), key=worst_first)
     together = [change_of(one) for one in looked.rulings if one.family is Family.TOGETHER]
     refused = [one for one in looked.judged.measurements if one.metric == "quarantined_share" and not one.slice]
     sentence, tone = lead(window, rows, scores, together, looked)
+    known = {row.facts.name for row in rows}
     listed = _paged(
         DataList(
             version=looked.judged.version,
@@ -131,6 +138,8 @@ def _of_window(site: Site, connection: Connection, looked: Looked, span: Span, c
             volume_picture=_volume(within),
             usual=_usual(within),
             refused=refused[0] if refused else None,
+            broken=broken,
+            breakers=tuple(name for name in broken.worst if name in known)[:_BREAKERS],
             facts=None if looked.held is None else facts_of(site, looked.held),
             worst=tuple(row for row in rows if row.standing in CHANGED)[:_WORST],
             registered=looked.held is not None,
@@ -145,7 +154,7 @@ def _is_distribution(ruling: Ruling) -> bool:
     return ruling.shift.kind is ShiftKind.DISTRIBUTION
 
 
-def _rows(site: Site, looked: Looked, named: Mapping[str, Alert]) -> list[ColumnRow]:
+def _rows(site: Site, looked: Looked, named: Mapping[str, Alert], broken: Refused) -> list[ColumnRow]:
     """All columns: those that the version declares, then whatever else was compared."""
     by_subject: dict[str, list[Ruling]] = {}
     for ruling in looked.rulings:
@@ -154,7 +163,7 @@ def _rows(site: Site, looked: Looked, named: Mapping[str, Alert]) -> list[Column
     declared = {} if looked.held is None else facts_of(site, looked.held).columns
     others = {name: ColumnFacts(name=name, kind="column") for name in by_subject if name not in declared}
     facts = {**declared, **others}
-    return [row_of(one, by_subject.get(name, ()), named.get(name)) for name, one in facts.items()]
+    return [row_of(one, by_subject.get(name, ()), named.get(name), broken) for name, one in facts.items()]
 
 
 def _of_score(ruling: Ruling, held: Held | None) -> bool:
@@ -166,11 +175,16 @@ def _of_score(ruling: Ruling, held: Held | None) -> bool:
 
 
 def _paged(listed: DataList, rows: Sequence[ColumnRow], choice: Choice) -> DataList:
-    kinds = {"all": frozenset(Standing), "changed": CHANGED, "alarmed": _ALARMED}
     wanted = choice.q.casefold().strip()
     named = [row for row in rows if wanted in row.facts.name.casefold()]
-    counts = {name: sum(row.standing in kinds[name] for row in named) for name in kinds}
-    chosen = [row for row in named if row.standing in kinds[choice.show]]
+    shown = {
+        "all": named,
+        "changed": [row for row in named if row.standing in CHANGED],
+        "alarmed": [row for row in named if row.standing in _ALARMED],
+        "refused": [row for row in named if row.refused.rows or row.refused_since.rows],
+    }
+    counts = {name: len(of_it) for name, of_it in shown.items()}
+    chosen = shown[choice.show]
     pages = max(1, -(-len(chosen) // PER_PAGE))
     page = min(choice.page, pages)
     here = tuple(chosen[(page - 1) * PER_PAGE : page * PER_PAGE])

@@ -31,6 +31,7 @@ from roadworthy.views.dashboard.data.drawing import (
 from roadworthy.views.dashboard.data.facts import ColumnFacts, facts_of
 from roadworthy.views.dashboard.data.figures import Figure, breaches, figures_of
 from roadworthy.views.dashboard.data.looking import Held, Looked, in_service, look
+from roadworthy.views.dashboard.data.refused import Refused, refused_in
 from roadworthy.views.dashboard.data.sides import Sides, reference_side, sides_of_span, sides_of_window
 from roadworthy.views.dashboard.data.standing import (
     CHANGED,
@@ -56,7 +57,8 @@ __all__ = ["ColumnPage", "column_page"]
 class ColumnPage(msgspec.Struct, frozen=True, kw_only=True):
     """A column as it stands.
 
-    ``told`` are the sentences of what changed, worst first; ``merged`` says what several windows together show, where
+    ``told`` are the sentences of what changed, worst first; ``broken`` counts the rows that were refused, None where
+    nothing live was judged; ``merged`` says what several windows together show, where
     ``windows`` of them were put together. ``trail`` counts the windows behind the pictures over time, of ``within``.
     """
 
@@ -76,6 +78,7 @@ class ColumnPage(msgspec.Struct, frozen=True, kw_only=True):
     merged: tuple[Change, ...] = ()
     figures: tuple[Figure, ...] = ()
     breaches: tuple[str, ...] = ()
+    broken: Refused | None = None
     unlisted: tuple[Label, ...] = ()
     over_time: tuple[Picture, ...] = ()
     trail: int = 0
@@ -125,7 +128,8 @@ def _of_window(
     facts = _facts(site, looked.held, name, found)
     shown = shown_window(site, connection, looked)
     alert = alerts_by_subject(open_alerts(connection, site.name)).get(name)
-    row = row_of(facts, found, alert if shown.newest else None)
+    broken = refused_in(site, connection, looked)
+    row = row_of(facts, found, alert if shown.newest else None, broken)
     within = watching.summaries(
         connection, site.name, looked.window.series, since_us=span.since_us, until_us=span.until_us
     )
@@ -151,6 +155,7 @@ def _of_window(
         merged=() if merged is None else _changes_of(merged.shifts, row),
         figures=_figures(drawn, looked, name, facts),
         breaches=_breaches(looked, name, sides),
+        broken=broken,
         unlisted=_unlisted(site, looked, facts, sides),
         over_time=_over_time(trail, row),
         trail=len(trail),

@@ -16,6 +16,7 @@ from roadworthy.measures.drift.words import p_words
 from roadworthy.records.alert import Alert
 from roadworthy.records.shift import ShiftKind
 from roadworthy.views.dashboard.data.facts import ColumnFacts
+from roadworthy.views.dashboard.data.refused import Refused, Tally
 
 __all__ = [
     "CHANGED",
@@ -79,8 +80,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class ColumnRow(msgspec.Struct, frozen=True, kw_only=True):
     """A column in the list. ``main`` is the comparison that it stands by; ``others`` are proven besides.
 
-    ``alert`` is the number of an open alert on it, 0 for none; ``trend`` its effects in the last windows, oldest first,
-    None where there was nothing to compare; ``trend_points`` the same as points of a drawing 72 by 20.
+    ``violations`` are rows that were set aside for it when the version was made, ``refused`` those that were refused in
+    the window, ``refused_since`` since. ``alert`` is the number of an open alert on it, 0 for none; ``trend`` its
+    effects in the last windows, oldest first, None where there was nothing to compare; ``trend_points`` the same as
+    points of a drawing 72 by 20.
     """
 
     facts: ColumnFacts
@@ -91,19 +94,26 @@ class ColumnRow(msgspec.Struct, frozen=True, kw_only=True):
     new: Change | None = None
     alert: int = 0
     violations: int = 0
+    refused: Tally = Tally()
+    refused_since: Tally = Tally()
     trend: tuple[float | None, ...] = ()
     trend_points: str = ""
 
     @property
-    def order(self) -> tuple[int, float, float, int, int]:
-        """Worst first; of equals the greater effect, then what was missing, set aside, and what the model needs."""
+    def order(self) -> tuple[float, float, float, int, int, int]:
+        """Worst first, what is quiet after all that has refused rows.
+
+        Of equals the greater effect, then what was missing, refused, set aside, and what the model needs.
+        """
         main = self.main
         proven = main.effect or 0.0 if main is not None and self.standing in CHANGED else 0.0
         grown = 0.0
         if self.missing is not None and self.missing.now is not None and self.missing.before is not None:
             grown = max(0.0, self.missing.now - self.missing.before)
         needed = self.facts.reliance or 1_000_000
-        return (_ORDER[self.standing], -proven, -round(grown, 3), -self.violations, needed)
+        refused = self.refused.rows + self.refused_since.rows
+        standing = min(_ORDER[self.standing], _ORDER[Standing.CHANGED] + 0.5) if refused else _ORDER[self.standing]
+        return (standing, -proven, -round(grown, 3), -refused, -self.violations, needed)
 
 
 def change_of(ruling: Ruling) -> Change:
@@ -147,8 +157,10 @@ def without_p(sentence: str) -> str:
     return sentence[:start] if start > 0 and sentence.endswith(")") else sentence
 
 
-def row_of(facts: ColumnFacts, found: Sequence[Ruling], alert: Alert | None) -> ColumnRow:
-    """How a column stands by its comparisons of one window, and by the alert that is open on it."""
+def row_of(
+    facts: ColumnFacts, found: Sequence[Ruling], alert: Alert | None, refused: Refused | None = None
+) -> ColumnRow:
+    """How a column stands by its comparisons of one window, and by the alert that is open on it; what was refused."""
     changes = sorted(map(change_of, found), key=worst_first)
     by_kind = {change.kind: change for change in changes}
     standing = changes[0].standing if changes else Standing.APART
@@ -166,6 +178,8 @@ def row_of(facts: ColumnFacts, found: Sequence[Ruling], alert: Alert | None) -> 
         new=by_kind.get(ShiftKind.NEW),
         alert=0 if alert is None else alert.number,
         violations=sum(facts.violations.values()),
+        refused=Tally() if refused is None else refused.of(facts.name),
+        refused_since=Tally() if refused is None else refused.later(facts.name),
     )
 
 

@@ -23,9 +23,10 @@ def lead(
     window: Shown, rows: Sequence[ColumnRow], scores: Sequence[Change], together: Sequence[Change], looked: Looked
 ) -> tuple[str, str]:
     """The sentence, and ``bad``, ``open``, ``quiet`` or ``ready``."""
+    refused = _refused(rows)
     lacks = no_comparison(looked.judged, looked.judged.shifts)
     if lacks:
-        return f"Nothing can be said of the data: {lacks}.", "open"
+        return " ".join([f"Nothing can be said of the data: {lacks}.", *refused]), "open"
     by_standing: dict[Standing, list[str]] = {}
     for row in rows:
         by_standing.setdefault(row.standing, []).append(row.facts.name)
@@ -35,6 +36,7 @@ def lead(
     if by_standing.get(Standing.OPEN):
         names = _names(by_standing[Standing.OPEN])
         told.append(f"An alert of an earlier window is still open on {names}.")
+    told += refused
     bad = by_standing.get(Standing.ALARM) or by_standing.get(Standing.BROKEN) or any(map(_alarms, scores))
     if bad or any(map(_alarms, together)):
         tone = "bad"
@@ -43,6 +45,25 @@ def lead(
     else:
         tone = "ready"
     return " ".join(told), tone
+
+
+def _refused(rows: Sequence[ColumnRow]) -> list[str]:
+    """For which columns live rows were refused, most first."""
+    told = []
+    for when, of_row in (("In this window", _during), ("Since then", _since)):
+        counts = sorted(((of_row(row), row.facts.name) for row in rows if of_row(row)), key=lambda one: -one[0])
+        if counts:
+            figures = [f" ({count(number)})" for number, _ in counts]
+            told.append(f"{when} rows were refused for {_names([name for _, name in counts], figures)}.")
+    return told
+
+
+def _during(row: ColumnRow) -> int:
+    return row.refused.rows
+
+
+def _since(row: ColumnRow) -> int:
+    return row.refused_since.rows
 
 
 def _alarms(change: Change) -> bool:
@@ -90,9 +111,12 @@ def _of_score(scores: Sequence[Change], *, changed: bool) -> str:
     return "; the score has not moved" if changed else ", nor does the score"
 
 
-def _names(names: Sequence[str]) -> str:
-    """At most three names as code, and how many more."""
-    shown = [f"`{clipped(name.replace('`', ' '), _NAME)}`" for name in names[:_NAMED]]
+def _names(names: Sequence[str], figures: Sequence[str] = ("",) * _NAMED) -> str:
+    """At most three names as code, each with its figure, and how many more."""
+    shown = [
+        f"`{clipped(name.replace('`', ' '), _NAME)}`{figure}"
+        for name, figure in zip(names[:_NAMED], figures, strict=False)
+    ]
     more = len(names) - len(shown)
     if more:
         return f"{', '.join(shown)} and {count(more)} more"
