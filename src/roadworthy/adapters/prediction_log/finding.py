@@ -144,9 +144,10 @@ def find_one(lake: Path, id_: str, row: int) -> pl.DataFrame:
 
 
 def _places(part: pl.LazyFrame, same: pl.Expr) -> list[int]:
-    """Where a prediction stands in a part, by the two columns that name it."""
-    numbered = part.select("id", "row").with_row_index("place")
-    return numbered.filter(same).select("place").collect().to_series().to_list()
+    """Where the newest prediction of that name stands in a part, if any; an id that others chose may be there often."""
+    numbered = part.select("id", "row", "at").with_row_index("place")
+    newest = numbered.filter(same).select("place", "at").collect().sort("at", maintain_order=True).tail(1)
+    return newest.get_column("place").to_list()
 
 
 def _whole(part: pl.LazyFrame, place: int) -> pl.DataFrame:
@@ -347,9 +348,12 @@ def _told(search: _Search, rows: pl.DataFrame, since: datetime | None) -> pl.Dat
     if search.entity and search.time:
         known = rows.get_column("entity").drop_nulls().unique()
         about = about | ((pl.col("id") == "") & pl.col("entity").is_in(known.implode()))
-    told = (
-        stream(search.lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, None).filter(about).collect(engine="streaming")
-    )
+    stored = stream(search.lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, None)
+    told = stored.filter(about).collect(engine="streaming")
+    keys = told.get_column("key").unique()
+    if (keys != "").any():  # as in read_feedback: which came first under a key is seen among all of it
+        again = (pl.col("key") != "") & pl.col("key").is_in(keys.implode())
+        told = stored.filter(about | again).collect(engine="streaming")
     told = told.sort("at", "place", maintain_order=True)
     told = told.filter((pl.col("key") == "") | pl.struct("key", "place").is_first_distinct())
     by_id = told.join(rows.select("id", "row").unique(), on=["id", "row"], how="semi", maintain_order="left")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from roadworthy.errors import DataError, nearest
 from roadworthy.transforms.kept import key_text
 
 __all__ = ["FeedbackRead", "Joined", "joined", "read_feedback", "read_log", "stream", "with_labels"]
+
+_KEYS_LAST = timedelta(days=2)
+"""For how long before a span a key may have come: a server knows it for a day, and clocks differ."""
 
 _TYPES: Mapping[str, pl.DataType] = dict(
     zip(
@@ -71,8 +74,12 @@ def read_feedback(
     told = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, since, until)
     own = pl.col("id").is_in(list(ids)) if ids else pl.lit(value=True)
     rows = told.filter(own).collect()
-    keys = rows.get_column("key").unique() if ids else pl.Series("key", [], pl.String)
-    if (keys != "").any():  # which came first under a key is seen among all of it, of whatever prediction
+    keys = rows.get_column("key").unique()
+    if (ids or since is not None) and (keys != "").any():
+        # which came first under a key is seen among all of it: of whatever prediction, and before the span
+        if since is not None:
+            told = stream(lake / FEEDBACK, FeedbackCodec(), SCHEMA, since - _KEYS_LAST, until)
+            own = own & (pl.col("at") >= _utc(since))
         rows = told.filter(own | ((pl.col("key") != "") & pl.col("key").is_in(keys.implode()))).collect()
     rows = rows.sort("at", "place", maintain_order=True)
     repeated = (pl.col("key") != "") & ~pl.struct("key", "place").is_first_distinct()

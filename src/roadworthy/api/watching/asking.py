@@ -18,6 +18,7 @@ from roadworthy.adapters.sources.row_digest import RowDigest
 from roadworthy.api.watching.servers import readings_of, spanned
 from roadworthy.api.watching.traffic import Traffic
 from roadworthy.api.watching.versions import Answerers
+from roadworthy.errors import RegistryError
 from roadworthy.lifecycle import cursors
 from roadworthy.lifecycle import watching as kept_windows
 from roadworthy.lifecycle.alerts.rows import open_alerts
@@ -136,7 +137,7 @@ class Asking:
         )
         readings = digest_bytes(msgspec.json.encode(live.traffic.readings if live.traffic else ()))
         parts = {"rows": digest, "bundle": watched.digest, "readings": readings}
-        others = self._others(rows, watched)
+        others, unread = self._others(rows, watched)
         return Asked(
             watched=watched,
             window=window,
@@ -152,6 +153,7 @@ class Asking:
             standing=known.standing,
             waivers=self.waivers(),
             others=others,
+            unread=unread,
             parts=parts,
         )
 
@@ -171,13 +173,26 @@ class Asking:
                 ),
             )
 
-    def _others(self, rows: pl.DataFrame, watched: Watched) -> tuple[Watched, ...]:
-        """Other versions that answered rows enough to be looked at."""
+    def _others(self, rows: pl.DataFrame, watched: Watched) -> tuple[tuple[Watched, ...], tuple[str, ...]]:
+        """Other versions that answered rows enough to be looked at, and which of them cannot be read, and why.
+
+        That a bundle is gone stops the watch over its own version, and over no other.
+        """
         if not rows.height:
-            return ()
+            return (), ()
         counts = rows.get_column("_version").value_counts(name="rows").sort(["rows", "_version"], descending=True)
         titles = [title for title, count in counts.iter_rows() if count >= FEWEST_ROWS and title != watched.title]
-        return tuple(one for one in map(self._versions.titled, titles) if one is not None)
+        found, unread = list[Watched](), list[str]()
+        for title in titles:
+            try:
+                one = self._versions.titled(title)
+            except RegistryError:  # whoever keeps versions is gone
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+                unread.append(f"{title}: {told_of(error)}")
+            else:
+                found += [] if one is None else [one]
+        return tuple(found), tuple(unread)
 
     def waivers(self) -> tuple[Waiver, ...]:
         """What a named person has signed for, as it was when this look began."""

@@ -2,13 +2,15 @@
 
 In: a version, its rows, its part of the budget. Out: signals, whose rules end in ``@VERSION``. Pure. Laws: the budget
 of a window is divided over the versions by the rows that they answered, so that they raise no more false alarms
-together than one would; each is held to its own bundle; only the window itself is looked at, never several together.
+together than one would; each is held to its own bundle; only the window itself is looked at, never several together; a
+part that breaks takes no other with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 import polars as pl
@@ -49,9 +51,24 @@ class Abreast:
     turn: int
     fresh: bool
 
-    def signals(self, waivers: Sequence[Waiver], unasked: Measure) -> tuple[Signal, ...]:
-        """What there is to say of its quality, seen and estimated, its columns, its scores and its skew."""
-        have = scored(self.own, self.version.contract.task)
+    @property
+    def lacking(self) -> int:
+        """How many of its rows have no score where its scores are watched."""
+        if not any(one.count for one in self.version.scores.scores):
+            return 0
+        return self.own.height - self._scored.height
+
+    def parts(self, waivers: Sequence[Waiver], unasked: Measure) -> Mapping[str, Callable[[], tuple[Signal, ...]]]:
+        """What there is to ask of its quality, seen and estimated, its columns, its scores and its skew."""
+        quality = partial(self._of_quality, waivers, unasked)
+        return {"quality": quality} | ({"data": self._of_data, "skew": self._of_skew} if self.fresh else {})
+
+    @property
+    def _scored(self) -> pl.DataFrame:
+        return scored(self.own, self.version.contract.task)
+
+    def _of_quality(self, waivers: Sequence[Waiver], unasked: Measure) -> tuple[Signal, ...]:
+        have = self._scored
         sight = Sight(
             title=self.title,
             at_us=self.window.until.at_us,
@@ -62,15 +79,20 @@ class Abreast:
         )
         waived = {one.requirement: one for one in waivers}
         found = excused(requirement_signals(self.version, sight, self.allotment), waived)
-        return tuple(self._named(one) for one in (*found, *(self._of_rows() if self.fresh else ())))
+        return tuple(map(self._named, found))
 
-    def _of_rows(self) -> tuple[Signal, ...]:
-        """Of its columns and scores, beside its own training part, and of what its graph says of them once more."""
+    def _of_data(self) -> tuple[Signal, ...]:
+        """Of its columns and scores, beside its own training part."""
         look = Look(block=blocks_ending_at(self.window.number, 1)[0], sketch=self.version.sketch(self.own))
         compared = comparisons(self.version, [look], {0: self.seconds})
         at_us = self.window.until.at_us
         moved = signals_of_data(compared, self.allotment, at_us=at_us, source=self.title, standing={})
-        return (*moved, skew_signal(skew(self.version, self.own), at_us=at_us, source=self.title))
+        return tuple(map(self._named, moved))
+
+    def _of_skew(self) -> tuple[Signal, ...]:
+        """Of what its graph says once more of rows that have a score."""
+        found = skew(self.version, self._scored)
+        return (self._named(skew_signal(found, at_us=self.window.until.at_us, source=self.title)),)
 
     def _named(self, signal: Signal) -> Signal:
         title = self.version.title

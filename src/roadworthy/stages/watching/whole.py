@@ -66,7 +66,7 @@ class Asked:
 
     ``rows`` are all rows of the window; ``looks`` the sketches of the blocks that end with it, None where only its
     labels are news; ``seconds`` maps a scale to the time that its windows cover; ``uncounted`` says why the rows could
-    not be counted.
+    not be counted, ``unread`` which other versions could not be read, and why.
     """
 
     watched: Watched
@@ -84,6 +84,7 @@ class Asked:
     standing: Mapping[str, int] = field(default_factory=dict)
     waivers: Sequence[Waiver] = ()
     others: Sequence[Watched] = ()
+    unread: Sequence[str] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     late: Late = _IN_TIME
     edition: int = EDITION
@@ -132,7 +133,9 @@ def judged_window(asked: Asked) -> Found:
     measured, verdict = shown(asked.watched, asked.sight, waivers=asked.waivers, today=today)
     waived = {one.requirement: one.waiver for one in verdict.requirements if one.waiver is not None}
     signals += part("requirements", lambda: excused(_of_requirements(asked), waived))
-    signals += part("alarms of other versions", lambda: tuple(_of_others(asked)))
+    theirs, faults = _of_others(asked) if asked.edition >= _REVISED else ((), ())
+    signals += theirs
+    checks.append(_check("alarms of other versions", asked, "; ".join(faults)))
     late = _of_late_rows(asked)
     others: tuple[Beside, ...] = ()
     if asked.edition:
@@ -225,24 +228,40 @@ def _others(asked: Asked, today: date) -> tuple[Beside, ...]:
     return tuple(beside(one, asked.rows, waivers=asked.waivers, today=today) for one in asked.others)
 
 
-def _of_others(asked: Asked) -> Iterator[Signal]:
-    """What there is to say of the other versions; the budget is theirs by the rows that they answered."""
-    answered = {one.title: one.own(asked.rows) for one in asked.others}
-    rows = _own(asked) + sum(own.height for own in answered.values())
-    for one in map(of_quality, asked.others):
-        own = answered[one.title]
-        allotment = part_of(allotment_for(one, asked.seconds[0], 1), own.height / rows)
-        found = Abreast(
-            version=one,
-            own=own,
-            window=asked.window,
-            seconds=asked.seconds[0],
-            allotment=allotment,
-            title=asked.sight.title,
-            turn=asked.revision + 1,
-            fresh=asked.looks is not None,
-        )
-        yield from found.signals(asked.waivers, _unasked)
+def _of_others(asked: Asked) -> tuple[tuple[Signal, ...], tuple[str, ...]]:
+    """What there is to say of the other versions, and what of that broke; a part that breaks takes no other with it."""
+    signals, faults = list[Signal](), [f"broke for {one}" for one in asked.unread]
+    rows = _own(asked) + sum(answered_by(asked.rows, one.title).height for one in asked.others)
+    for one in asked.others:
+        try:
+            found = _abreast(asked, of_quality(one), rows)
+            lacking, parts = found.lacking, found.parts(asked.waivers, _unasked)
+        except Exception as error:  # noqa: BLE001 - as in judged_window
+            faults.append(f"broke for {one.title}: {told_of(error)}")
+            continue
+        if lacking:
+            faults.append(f"broke for {one.title}: {lacking:,} of {found.own.height:,} rows have no score")
+        for name, ask in parts.items():
+            try:
+                signals += ask()
+            except Exception as error:  # noqa: BLE001 - as above
+                faults.append(f"broke for {one.title}, {name}: {told_of(error)}")
+    return tuple(signals), tuple(faults)
+
+
+def _abreast(asked: Asked, version: Watched, rows: int) -> Abreast:
+    """A version beside; of the budget it has the part that it answered of the ``rows`` of all versions."""
+    own = version.own(asked.rows)
+    return Abreast(
+        version=version,
+        own=own,
+        window=asked.window,
+        seconds=asked.seconds[0],
+        allotment=part_of(allotment_for(version, asked.seconds[0], 1), own.height / rows),
+        title=asked.sight.title,
+        turn=asked.revision + 1,
+        fresh=asked.looks is not None,
+    )
 
 
 def looked_back(asked: Asked) -> tuple[Signal, ...]:

@@ -109,7 +109,7 @@ class Site:
             raise StorageError(
                 f"what the stage {stage} kept cannot be read",
                 problems=(problem,),
-                next_step=f"remove {file.parent}, and roadworthy run makes it anew",
+                next_step=f"put {file.parent} back from a copy of the lake",
             ) from error
 
     def series(self, connection: Connection) -> str:

@@ -159,10 +159,11 @@ def _measured(
         return {}
     if len(cut.groups) > _MOST_GROUPS:
         commonest = rows[column].cast(pl.String).drop_nulls().value_counts(sort=True).head(_MOST_GROUPS)
-        mask = rows[column].cast(pl.String).is_in(commonest.get_column(column).implode()).to_numpy()
+        among = rows[column].cast(pl.String).is_in(commonest.get_column(column).implode())
+        mask = among.fill_null(value=False).to_numpy()  # a missing value is none of them
         sample, rows = sample.take(mask), rows.filter(pl.Series(mask))
         cut = Slices(tuple(commonest.get_column(column).to_list()))
-    return {one.slice.partition("=")[2]: one for one in measured(sample, rows, [asked], {column: cut})}
+    return {one.slice.removeprefix(f"{column}="): one for one in measured(sample, rows, [asked], {column: cut})}
 
 
 def _of_evidence(held: Held, metric: str, column: str) -> dict[str, Measurement]:

@@ -31,6 +31,9 @@ __all__ = ["HeldOut", "HeldOutRow", "RowValue", "held_out"]
 PAGE = 50
 _DIGITS = 9
 _MOST_COLUMNS, _MOST_GROUPS = 12, 20
+_LONGEST = 120
+"""Characters of a group that an address names."""
+
 _WHICH = ("", "wrong", "right")
 _MISSING = "missing"
 
@@ -103,11 +106,14 @@ def _page(  # noqa: PLR0917 - one page is all of these
     site: Site, own: Held, release: Release, holdout: Sample, words: Mapping[str, str], shown: HeldOut
 ) -> HeldOut:
     groups = _groups(own, release.rows)
-    names = tuple(f"{column}={name}" for column, found in groups.items() for name in _commonest(found))
+    names = tuple(
+        f"{column}={name}" for column, found in groups.items() for name in _commonest(found) if len(name) <= _LONGEST
+    )
     chosen, which = words.get("slice", ""), words.get("which", "")
     if which not in _WHICH:
         raise UsageError(f"which={which[:40]!r} means nothing here", next_step="choose wrong or right, or neither")
     wrong = _wrong(holdout)
+    which = which if wrong is not None else ""  # where nothing is decided, nothing is decided wrongly
     asked = _those(which, wrong, holdout.n)
     if chosen:
         asked &= _in_slice(groups, chosen, names)
@@ -125,7 +131,7 @@ def _page(  # noqa: PLR0917 - one page is all of these
         among=holdout.n,
         matching=len(places),
         wrong=None if wrong is None else int(wrong[places].sum()),
-        slices=names,
+        slices=names if not chosen or chosen in names else (*names, chosen),
         slice=chosen,
         which=which,
         page=page,
@@ -168,19 +174,25 @@ def _groups(own: Held, rows: pl.DataFrame) -> dict[str, NDArray[Any]]:
     """The group of each row, by the columns that quality is shown by."""
     cuts = {name: cut_of(own, name, rows) for name in columns_of(own)[:_MOST_COLUMNS]}
     found = {name: cut.labels(rows[name]) for name, cut in cuts.items() if cut is not None}
-    return {name: np.array([_MISSING if one is None else one for one in labels]) for name, labels in found.items()}
+    return {name: _plain(labels) for name, labels in found.items()}
+
+
+def _plain(labels: NDArray[Any]) -> NDArray[Any]:
+    """Names as objects: as fixed-width text every one of them would take as much as the longest."""
+    return np.array([_MISSING if one is None else one for one in labels], dtype=object)
 
 
 def _commonest(found: NDArray[Any]) -> list[str]:
-    names, counts = np.unique(found, return_counts=True)
-    return sorted(names[np.argsort(-counts, kind="stable")][:_MOST_GROUPS].tolist())
+    counts = pl.Series("name", found.tolist(), pl.String).value_counts(name="rows")
+    return sorted(counts.sort("rows", "name", descending=[True, False]).get_column("name").head(_MOST_GROUPS))
 
 
 def _in_slice(groups: dict[str, NDArray[Any]], chosen: str, names: tuple[str, ...]) -> NDArray[np.bool_]:
-    column, _, name = chosen.partition("=")
-    if column not in groups:
+    columns = [one for one in groups if chosen.startswith(f"{one}=")]  # names of columns may have a = of their own
+    if not columns:
         raise UnknownName("slice", chosen[:80], names, where="slice in the address")
-    return np.asarray(groups[column] == name, dtype=bool)
+    column = max(columns, key=len)
+    return np.asarray(groups[column] == chosen.removeprefix(f"{column}="), dtype=bool)
 
 
 def _those(which: str, wrong: NDArray[np.bool_] | None, rows: int) -> NDArray[np.bool_]:
