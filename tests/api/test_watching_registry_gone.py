@@ -55,7 +55,7 @@ class Watching:
         self.judged += [one.window.number for one in ticked.judged]
 
     def until(self, what: Callable[[], bool]) -> None:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60  # a connection that is lost half-way is given up after ten seconds
         while not what():
             assert time.monotonic() < ends, self.failed[-3:]
             assert self.thread.is_alive()
@@ -63,7 +63,7 @@ class Watching:
 
     def end(self) -> None:
         self.ending.set()
-        self.thread.join(20)
+        self.thread.join(40)
         assert not self.thread.is_alive()
 
 

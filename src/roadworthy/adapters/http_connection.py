@@ -25,6 +25,7 @@ __all__ = ["MOST_HEAD", "Connection", "Phase", "Watched"]
 MOST_HEAD = 65_536
 """Bytes of a request's head."""
 
+_BETWEEN = 4  # bytes of a field beside its name and value
 _LINGER_S = 2.0
 _AT_ONCE = 32  # requests of one connection that are answered before others have their turn
 _LARGE = 1 << 16  # bytes of a body that is not read before it is known to be wanted
@@ -193,7 +194,7 @@ class Connection(asyncio.Protocol):
         """A header field."""
         if self.phase is not _HEAD:
             return  # what stands behind a body in chunks
-        self._fields += len(name) + len(value)
+        self._fields += len(name) + len(value) + _BETWEEN
         if self._fields > MOST_HEAD:
             self._give_up(self._app.unread(431))
             return
