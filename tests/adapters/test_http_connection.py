@@ -175,6 +175,17 @@ def test_a_body_behind_a_head_that_was_cut_in_its_last_line_is_read() -> None:
     on(Answering(), test)
 
 
+def test_a_head_of_many_short_fields_is_bounded_in_whatever_parts_it_comes() -> None:
+    async def test(connection: Connection, wire: Wire, _around: Around) -> None:
+        head = b"GET /a HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 20_000 + b"\r\n"
+        connection.data_received(head[:60_000])
+        connection.data_received(head[60_000:])
+        await asyncio.sleep(0)
+        assert wire.sent.startswith(b"HTTP/1.1 431")
+
+    on(Answering(), test)
+
+
 def test_a_head_is_bounded_also_behind_another_request() -> None:
     async def test(connection: Connection, wire: Wire, _around: Around) -> None:
         head = b"GET /b HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 40_000 + b"\r\n"
