@@ -7,13 +7,14 @@ CLIENTS := .venv-kserve
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo test check bench pictures lock clean
+.PHONY: help setup clients demo test check bench bench-tiny pictures lock clean
 
 help:
 	@echo "make demo    set up, then run the seven stages on examples/clicks"
 	@echo "make test    set up, then run all tests"
 	@echo "make check   set up, then lint, format, types and layers"
 	@echo "make bench   set up, then run the benchmarks (long; results under benchmarks/results)"
+	@echo "make bench-tiny  set up, then run every benchmark once at a tiny size (five minutes)"
 	@echo "make pictures  set up, then make the documents' screenshots of the dashboard anew (needs Chromium)"
 	@echo "make clients set up the clients that do not fit beside us, for the tests that ask with them (a minute)"
 	@echo "make lock    resolve the dependencies anew into requirements*.lock (needs uv)"
@@ -55,6 +56,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py
+
+bench-tiny: $(STAMP)
+	@BENCHMARKS=all $(BIN)/python -m pytest -q -n0 tests/benchmarks/test_benchmarks_run.py
 
 pictures: $(STAMP)
 	@PICTURES_TO=docs/pictures $(BIN)/python -m pytest -q -n0 tests/web/test_every_page.py
